@@ -1,0 +1,1 @@
+//! Sockets, disk and tasks: runs `samara-proto` on tokio.

@@ -1,0 +1,1 @@
+//! A virtual network, disk and clock around `samara-proto`: development only.

@@ -1,0 +1,2 @@
+//! The `samara` command line.
+fn main() {}
