@@ -1,1 +1,5 @@
-//! To be filled.
+//! Bytes ↔ pieces ↔ blocks ↔ files.
+
+/// Where every byte of a torrent lies.
+#[derive(Clone, Debug)]
+pub struct Layout {}
