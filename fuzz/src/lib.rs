@@ -1,0 +1,15 @@
+//! The bodies of the fuzz targets: plain functions of bytes, each with properties to hold, not only panics to avoid.
+//!
+//! `fuzz_targets/NAME.rs` gives the body `NAME` to libFuzzer; `crates/proto/tests/corpus.rs` includes this very file
+//! and replays the committed corpora with plain `cargo test`. To add a target: a module with `run`, a line in
+//! [`TARGETS`], a file in `fuzz_targets`, and at least one input in `corpus/NAME`.
+
+pub mod bencode;
+pub mod input;
+pub mod layout;
+
+/// Runs one input; panics if a property does not hold.
+pub type Body = fn(&[u8]);
+
+/// Every target by name, in order.
+pub const TARGETS: &[(&str, Body)] = &[("bencode", bencode::run), ("layout", layout::run)];
