@@ -1,0 +1,1 @@
+"""The cases. Each module registers its own when imported."""

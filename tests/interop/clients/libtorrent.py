@@ -1,0 +1,59 @@
+"""libtorrent through its Python binding, in a process of its own (`lt_peer.py`)."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clients.base import Client
+from harness.lab import Failure, wait_until
+
+PEER = Path(__file__).parent.parent / "lt_peer.py"
+
+
+class Libtorrent(Client):
+    name = "libtorrent"
+
+    def __init__(self, lab, label, upload_limit=0):
+        super().__init__(lab, label)
+        self.upload_limit = upload_limit
+        self.buf, self.state = b"", {}
+
+    def start(self):
+        argv = [sys.executable, PEER, str(self.upload_limit)]
+        self.proc = self.lab.spawn(self.label, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        os.set_blocking(self.proc.stdout.fileno(), False)
+        self.port = wait_until(lambda: self.status().get("port"), 20, "libtorrent listens")
+
+    def share(self, torrent, folder, peers=()):
+        self.tell(torrent=str(torrent), dir=str(folder), peers=[p.port for p in peers])
+        self.wait(20)
+
+    def fetch(self, source, folder, peers=()):
+        self.tell(torrent=str(source), dir=str(folder), peers=[p.port for p in peers])
+
+    def tell(self, **command):
+        self.proc.stdin.write(json.dumps(command).encode() + b"\n")
+        self.proc.stdin.flush()
+
+    def status(self):
+        """The newest status line it wrote."""
+        if self.proc.poll() is not None:
+            raise Failure("libtorrent's process ended")
+        self.buf += self.proc.stdout.read() or b""
+        *lines, self.buf = self.buf.split(b"\n")
+        if lines:
+            self.state = json.loads(lines[-1])
+        if self.state.get("error"):
+            raise Failure(f"libtorrent: {self.state['error']}")
+        return self.state
+
+    def complete(self):
+        return self.status().get("seeding", False)
+
+    def uploaded(self):
+        """Payload bytes that it sent."""
+        return self.status().get("uploaded", 0)
+
+    def stop(self):
+        self.lab.end(self.proc)

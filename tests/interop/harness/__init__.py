@@ -1,0 +1,1 @@
+"""What every case stands on: processes, ports, sample data, and the list of cases."""

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""A libtorrent session that is told on stdin what to add and writes its state to stdout, one JSON object a line.
+
+  lt_peer.py UPLOAD_LIMIT     bytes per second, 0 for none
+  in:  {"torrent": path or magnet, "dir": folder, "peers": [port, ..]}
+  out: {"port", "seeding", "uploaded", "error"}     ten times a second
+
+Default settings, but for discovery and uTP, which are off.
+"""
+import json
+import os
+import select
+import sys
+
+import libtorrent as lt
+
+HOST = "127.0.0.1"
+
+
+def open_session(upload_limit):
+    session = lt.session({
+        "listen_interfaces": f"{HOST}:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+        "enable_natpmp": False, "enable_incoming_utp": False, "enable_outgoing_utp": False,
+        "allow_multiple_connections_per_ip": True, "upload_rate_limit": upload_limit,
+        "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification,
+    })
+    if upload_limit:  # by default no limit holds for peers on a private network
+        everyone = lt.ip_filter()
+        everyone.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)
+        session.set_peer_class_filter(everyone)
+    return session
+
+
+def add(session, command):
+    source = command["torrent"]
+    if source.startswith("magnet:"):
+        params = lt.parse_magnet_uri(source)
+    else:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(source)
+    params.save_path = command["dir"]
+    params.flags &= ~lt.torrent_flags.paused & ~lt.torrent_flags.auto_managed
+    params.trackers = []
+    handle = session.add_torrent(params)
+    for port in command["peers"]:
+        handle.connect_peer((HOST, port))
+    return handle
+
+
+def report(session, handle, error):
+    status = handle.status() if handle else None
+    print(json.dumps({
+        "port": session.listen_port(),
+        "seeding": bool(status and status.is_seeding),
+        "uploaded": status.total_payload_upload if status else 0,
+        "error": error,
+    }), flush=True)
+
+
+def main():
+    session = open_session(int(sys.argv[1]))
+    handle, error = None, ""
+    while True:
+        ready, _, _ = select.select([sys.stdin], [], [], 0.1)
+        if ready:
+            line = sys.stdin.readline()
+            if not line:
+                return
+            handle = add(session, json.loads(line))
+        for alert in session.pop_alerts():
+            if isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert)):
+                error = alert.message()
+            print(alert.message(), file=sys.stderr)
+        report(session, handle, error)
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main()
