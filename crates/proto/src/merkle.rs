@@ -4,27 +4,23 @@
 //! blocks, as many as the next power of two; leaves beyond the end of the file are 32 zero bytes. The piece layer is
 //! the one in which a hash covers a piece.
 //!
-//! Nothing here hashes a whole file: leaves come from whoever reads the data. Nothing trusts its input either: hashes
-//! from a peer or a file are kept only once they are proven by the root.
+//! This file has the arithmetic; `proof` has the requests by which peers exchange hashes, and `tree` what is known of
+//! one file's tree. Nothing here hashes a whole file: leaves come from whoever reads the data. Nothing trusts its
+//! input either: hashes from a peer or a file are kept only once they are proven by the root.
+//!
+//! Tested against the tree as BEP 52 words it: all leaves, padded, hashed layer by layer.
+
+mod proof;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use sha2::{Digest, Sha256};
 
 use crate::ids::{BLOCK_LEN, Sha256Hash};
 
-/// Names a span of hashes of one file's tree, as `hash request` does (BEP 52).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HashRequest {
-    /// The file's `pieces root`.
-    pub root: Sha256Hash,
-    /// Layer of the hashes asked for; 0 is the leaves.
-    pub base: u32,
-    /// First hash within that layer; a multiple of `count`.
-    pub index: u32,
-    /// Number of hashes, a power of two from 2 up to 512.
-    pub count: u32,
-    /// Number of layers above `base` for which uncle hashes are wanted.
-    pub proof_layers: u32,
-}
+pub use proof::{HashRequest, ProofError};
+pub use tree::HashTree;
 
 /// A leaf beyond the end of the file (BEP 52).
 const ZERO_LEAF: Sha256Hash = Sha256Hash([0; 32]);
@@ -125,84 +121,4 @@ pub fn layer_root(layer: &[u8], piece_length: u32) -> Option<Sha256Hash> {
     let mut fold = Fold::new(piece_layer(piece_length));
     nodes.iter().for_each(|node| fold.push(Sha256Hash(*node)));
     Some(fold.finish(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The tree as BEP 52 words it: all leaves, padded with zeros to a power of two, hashed layer by layer.
-    fn naive_root(leaves: &[Sha256Hash], width: usize) -> Sha256Hash {
-        let mut layer = leaves.to_vec();
-        layer.resize(width, Sha256Hash([0; 32]));
-        while layer.len() > 1 {
-            layer = layer.chunks(2).map(|pair| parent(&pair[0], &pair[1])).collect();
-        }
-        layer[0]
-    }
-
-    fn leaves(n: usize) -> Vec<Sha256Hash> {
-        (0..n).map(|i| leaf(&i.to_le_bytes())).collect()
-    }
-
-    #[test]
-    fn known_values() {
-        let hex = |s| Sha256Hash::from_hex(s).unwrap();
-        assert_eq!(leaf(b"abc"), hex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
-        // SHA-256 of 64 zero bytes.
-        let zero = hex("f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b");
-        assert_eq!((zero_root(0), zero_root(1)), (ZERO_LEAF, zero));
-        assert_eq!(zero_root(2), parent(&zero, &zero));
-    }
-
-    #[test]
-    fn heights() {
-        let block = u64::from(BLOCK_LEN);
-        let cases =
-            [(0, 0), (1, 0), (block, 0), (block + 1, 1), (2 * block, 1), (2 * block + 1, 2), (5 * block, 3)];
-        for (len, height) in cases {
-            assert_eq!(tree_height(len), height, "{len}");
-        }
-        assert_eq!((piece_layer(BLOCK_LEN), piece_layer(8 * BLOCK_LEN)), (0, 3));
-    }
-
-    #[test]
-    fn a_small_file_is_not_padded_to_a_piece() {
-        let one = leaves(1);
-        assert_eq!(piece_root(&one, 1 << 20, 5), one[0]);
-        assert_eq!(piece_root(&leaves(3), 1 << 20, 40_000), naive_root(&leaves(3), 4));
-        assert_eq!(piece_root(&one, 1 << 16, 1 << 20), naive_root(&one, 4));
-    }
-
-    #[test]
-    fn layers_that_are_none() {
-        assert!(layer_root(&[], 1 << 14).is_none());
-        assert!(layer_root(&[0; 33], 1 << 14).is_none());
-        assert_eq!(layer_root(&[7; 32], 1 << 14), Some(Sha256Hash([7; 32])));
-    }
-
-    proptest! {
-        #[test]
-        fn folding_is_the_naive_tree(n in 0..70usize, more in 0..3u32) {
-            let width = n.max(1).next_power_of_two() << more;
-            let height = width.trailing_zeros();
-            prop_assert_eq!(root_of(&leaves(n), 0, height), naive_root(&leaves(n), width));
-        }
-
-        #[test]
-        fn a_piece_layer_folds_to_the_root_of_the_leaves(n in 1..300usize, log in 0..4u32) {
-            let (piece_length, per_piece) = (BLOCK_LEN << log, 1 << log);
-            let (leaves, file_len) = (leaves(n), n as u64 * u64::from(BLOCK_LEN));
-            let whole = naive_root(&leaves, n.next_power_of_two());
-            let pieces = leaves.chunks(per_piece).map(|piece| piece_root(piece, piece_length, file_len));
-            let layer: Vec<u8> = pieces.flat_map(|hash| hash.0).collect();
-            if n > per_piece {
-                prop_assert_eq!(layer_root(&layer, piece_length), Some(whole));
-            } else {
-                prop_assert_eq!(layer, whole.0);
-            }
-        }
-    }
 }

@@ -1,0 +1,278 @@
+//! What goes into a torrent machine and what comes out of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bitfield::Bitfield;
+use crate::ids::{Block, PeerId, PeerKey, PieceIndex, Sha1Hash, Sha256Hash};
+use crate::peer::{Command, Departure, Event, Violation};
+
+/// Settings of one torrent. They do not change while it runs, but for the selection.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The id we show in handshakes: tells a connection to ourselves, and breaks ties between two connections.
+    pub peer_id: PeerId,
+    /// Most connections at once, both directions, those being opened counted.
+    pub max_peers: usize,
+    /// Most connections being opened at once.
+    pub max_half_open: usize,
+    /// Peers served at once, the optimistic one counted; at least 1.
+    pub upload_slots: usize,
+    /// Take pieces in order instead of rarest first.
+    pub sequential: bool,
+    /// Which files are wanted, by index (pad files counted); `None` is all. Files beyond its end are not wanted.
+    pub wanted: Option<Vec<bool>>,
+}
+
+impl Config {
+    /// The defaults, for the given id: 80 connections, 20 being opened, 8 slots, rarest first, everything wanted.
+    pub const fn new(peer_id: PeerId) -> Self {
+        Self { peer_id, max_peers: 80, max_half_open: 20, upload_slots: 8, sequential: false, wanted: None }
+    }
+}
+
+/// `pieces root` → concatenated 32-byte hashes of that file's piece layer (BEP 52).
+pub type PieceLayers = BTreeMap<Sha256Hash, Arc<[u8]>>;
+
+/// Who told us of an address. The order is that of trust: the first are tried first and forgotten last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The user: tried for ever.
+    User,
+    /// A magnet link or a .torrent file.
+    Link,
+    /// Local service discovery (BEP 14).
+    Lsd,
+    /// A tracker.
+    Tracker,
+    /// It connected to us and told us its listening port (BEP 10).
+    Incoming,
+    /// Another peer (BEP 11).
+    Pex,
+    /// The DHT (BEP 5).
+    Dht,
+}
+
+/// Shell → torrent. `B` is the handle of a payload buffer; the torrent only hands it on.
+#[derive(Clone, Debug)]
+pub enum Input<B> {
+    /// A transport connection exists; its handshake is not done yet. Exactly once a peer, before its events.
+    Connected {
+        /// Names it from now on.
+        peer: PeerKey,
+        /// The remote's address.
+        addr: SocketAddr,
+        /// We asked for it by [`Output::Connect`] (`addr` must then be the one asked for).
+        outgoing: bool,
+    },
+    /// A [`Output::Connect`] came to nothing.
+    ConnectFailed {
+        /// The address asked for.
+        addr: SocketAddr,
+    },
+    /// Addresses that may be peers.
+    Candidates {
+        /// Who says so.
+        source: Source,
+        /// At most a few hundred at once are looked at.
+        addrs: Vec<SocketAddr>,
+    },
+    /// A connection has something to say. `Event::Closed` is its last, exactly once a peer.
+    Peer {
+        /// Which.
+        peer: PeerKey,
+        /// What.
+        event: Event<B>,
+    },
+    /// The storage is open, and this is what of it is proven. Once, after the info dictionary is known.
+    Ready {
+        /// As long as the torrent has pieces.
+        have: Bitfield,
+    },
+    /// A piece that was stored whole was hashed.
+    Verified {
+        /// Which.
+        piece: PieceIndex,
+        /// Whether it is right; its data is then written and may be announced and read.
+        ok: bool,
+        /// Blocks that are proven wrong, by index in the piece (v2 only; empty if not known).
+        bad: Vec<u32>,
+    },
+    /// The storage lost what it held of a piece that is not verified (an error): it is fetched anew, and nobody blamed.
+    Lost {
+        /// Which.
+        piece: PieceIndex,
+    },
+    /// From now on these files are wanted, by index; files beyond its end are not.
+    Select(Vec<bool>),
+    /// Ask for nothing more, for instance because the disk is full. Requests under way are taken back.
+    Pause,
+    /// Go on after `Pause`.
+    Resume,
+    /// Close every connection and open none.
+    Stop,
+    /// Only look at the time.
+    Tick,
+}
+
+/// What a piece must hash to. At least one of the two; if both, both must fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// SHA-1 of the piece (BEP 3).
+    pub v1: Option<Sha1Hash>,
+    /// Root of the piece's part of its file's tree (BEP 52).
+    pub v2: Option<Sha256Hash>,
+}
+
+/// Torrent → shell.
+#[derive(Clone, Debug)]
+pub enum Output<B> {
+    /// Give this to the connection.
+    Send {
+        /// Which.
+        peer: PeerKey,
+        /// What.
+        command: Command,
+    },
+    /// Open a connection; answer with `Connected` or `ConnectFailed`.
+    Connect {
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Close the connection; its `Closed` is still due. Nothing more is sent to it.
+    Disconnect {
+        /// Which.
+        peer: PeerKey,
+        /// Why.
+        reason: Departure,
+    },
+    /// Keep a block; when its piece is whole, hash it and answer with `Verified`.
+    Store {
+        /// Who sent it.
+        peer: PeerKey,
+        /// Which. Never twice the same until `Verified { ok: false }`, `Lost` or a restart.
+        block: Block,
+        /// Its bytes.
+        data: B,
+        /// What the piece must hash to.
+        expected: Expected,
+    },
+    /// News for the user.
+    Event(TorrentEvent),
+}
+
+/// News for the user of a torrent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TorrentEvent {
+    /// Every file's piece layer came from peers (v2 magnet links).
+    Layers(PieceLayers),
+    /// One piece more.
+    PieceDone(PieceIndex),
+    /// Every wanted piece is there.
+    Complete,
+    /// A peer's handshake is done.
+    PeerJoined {
+        /// Which.
+        peer: PeerKey,
+        /// Its address.
+        addr: SocketAddr,
+    },
+    /// A peer said what it is.
+    PeerNamed {
+        /// Which.
+        peer: PeerKey,
+        /// Its address.
+        addr: SocketAddr,
+        /// Client and version.
+        client: String,
+    },
+    /// A peer whose handshake was done is gone.
+    PeerLeft {
+        /// Which.
+        peer: PeerKey,
+        /// Its address.
+        addr: SocketAddr,
+        /// Client and version, if it said.
+        client: Option<String>,
+        /// Why.
+        reason: Departure,
+    },
+    /// An address was banned for the rest of the run.
+    Banned {
+        /// Whose.
+        addr: SocketAddr,
+        /// What it did.
+        violation: Violation,
+    },
+}
+
+/// Numbers of a torrent. Bytes, and bytes a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of wanted pieces that are had.
+    pub done: u64,
+    /// Bytes of wanted pieces.
+    pub wanted: u64,
+    /// Payload coming in.
+    pub down_rate: u64,
+    /// Payload going out.
+    pub up_rate: u64,
+    /// Payload that came, wasted counted.
+    pub downloaded: u64,
+    /// Payload that left.
+    pub uploaded: u64,
+    /// Payload that came for nothing: twice, or wrong.
+    pub wasted: u64,
+    /// Peers whose handshake is done.
+    pub peers: u32,
+    /// Those of them that have every piece.
+    pub seeds: u32,
+    /// Connections, those being opened counted.
+    pub connections: u32,
+    /// Known addresses.
+    pub candidates: u32,
+}
+
+/// A peer as it is now, for lists.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Names it.
+    pub peer: PeerKey,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// We opened the connection.
+    pub outgoing: bool,
+    /// Its id, once the handshake is done.
+    pub peer_id: Option<PeerId>,
+    /// Client and version, if it said.
+    pub client: Option<String>,
+    /// Number of pieces it has.
+    pub pieces: u32,
+    /// Bytes a second from it.
+    pub down_rate: u64,
+    /// Bytes a second to it.
+    pub up_rate: u64,
+    /// Payload that came from it.
+    pub downloaded: u64,
+    /// Payload that went to it.
+    pub uploaded: u64,
+    /// We want something of it.
+    pub interested: bool,
+    /// It does not serve us.
+    pub choked: bool,
+    /// It wants something of ours.
+    pub peer_interested: bool,
+    /// We do not serve it.
+    pub peer_choked: bool,
+    /// It sent nothing for too long.
+    pub snubbed: bool,
+    /// Requests under way.
+    pub requests: u32,
+    /// Most requests under way, at present.
+    pub window: u32,
+    /// Shortest time from a request to its block of late.
+    pub round_trip: Option<Duration>,
+}
