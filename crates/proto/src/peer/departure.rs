@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wire::{DecodeError, ExtensionError};
+
 /// What a peer did against the protocol. Each has a short stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -121,5 +123,26 @@ impl Departure {
 impl fmt::Display for Departure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl From<Violation> for Departure {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<DecodeError> for Violation {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Oversized { .. } => Self::OversizedMessage,
+            DecodeError::Malformed { .. } => Self::MalformedMessage,
+        }
+    }
+}
+
+impl From<ExtensionError> for Violation {
+    fn from(_: ExtensionError) -> Self {
+        Self::MalformedExtension
     }
 }

@@ -122,6 +122,10 @@ pub enum Command {
     Choke(bool),
     /// We have one piece more.
     Have(PieceIndex),
+    /// We lost a piece (BEP 54); told only to peers that understand it.
+    DontHave(PieceIndex),
+    /// Whether we want nothing more (BEP 21).
+    UploadOnly(bool),
     /// What we have at the start; sent as have-all or have-none where that says it.
     Bitfield(Arc<Bitfield>),
     /// Ask for a block.
