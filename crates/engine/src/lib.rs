@@ -1,1 +1,3 @@
 //! Sockets, disk and tasks: runs `samara-proto` on tokio.
+
+pub mod disk;

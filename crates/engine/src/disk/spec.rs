@@ -1,0 +1,81 @@
+//! What to store where: the shape of one torrent on disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use samara_proto::ids::{Block, FileIndex};
+use samara_proto::layout::Layout;
+use samara_proto::torrent::Expected;
+
+use super::Buf;
+
+/// What may be done to the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A download: files are created below the root, written, and renamed when they are whole.
+    Write,
+    /// Sharing what exists: the files are opened for reading, at the paths given, and never changed in any way.
+    ReadOnly,
+}
+
+/// One file of the torrent, on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Absolute path; for a download below [`StorageSpec::root`]. `None` for pad files.
+    pub path: Option<PathBuf>,
+    /// Whether it was selected. Of files that were not, only bytes come that share a piece with a selected one.
+    pub wanted: bool,
+    /// Make it executable when it is whole (BEP 47 `x`).
+    pub executable: bool,
+    /// It is a symbolic link (BEP 47 `l`) with this target, relative to the link's folder.
+    pub symlink: Option<PathBuf>,
+}
+
+/// One torrent on disk.
+#[derive(Clone, Debug)]
+pub struct StorageSpec {
+    /// Pieces and files.
+    pub layout: Arc<Layout>,
+    /// The folder chosen by the user, absolute. Nothing outside it is touched, except [`Self::parts`]; no symbolic
+    /// link below it is followed.
+    pub root: PathBuf,
+    /// In the torrent's order, pad files counted: as many as in the layout.
+    pub files: Vec<FileSpec>,
+    /// The part store: a file that takes what belongs to files that are not wanted but share a piece with one that
+    /// is. Created when needed, kept until the caller removes it. A sparse file in which byte `n` of piece `p` stands
+    /// at `p * piece_length + n`. Best a hidden name in the state folder, which must allow for sparse files.
+    pub parts: PathBuf,
+    /// What may be done.
+    pub access: Access,
+}
+
+impl StorageSpec {
+    /// What exists at `paths`, one per file in the torrent's order, pad files `None`: to be shared, never changed.
+    pub fn existing(layout: Arc<Layout>, paths: Vec<Option<PathBuf>>) -> Self {
+        let file = |path| FileSpec { path, wanted: true, executable: false, symlink: None };
+        Self {
+            layout,
+            root: PathBuf::new(),
+            files: paths.into_iter().map(file).collect(),
+            parts: PathBuf::new(),
+            access: Access::ReadOnly,
+        }
+    }
+
+    /// The file's entry, unless the index is beyond the last one.
+    pub fn file(&self, file: FileIndex) -> Option<&FileSpec> {
+        self.files.get(file.0 as usize)
+    }
+}
+
+/// A block that came, to be hashed and written.
+#[derive(Debug)]
+pub struct StoreJob {
+    /// Which; must be one of [`Layout::blocks`]. Anything else is ignored.
+    pub block: Block,
+    /// Its payload, of exactly the block's length.
+    pub data: Buf,
+    /// What its piece must hash to: what comes with the first block of a piece counts. Where both hashes are given both
+    /// are checked; with neither a piece is never good.
+    pub expected: Expected,
+}
