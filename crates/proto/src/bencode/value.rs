@@ -10,7 +10,7 @@ pub struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// `raw` must be exactly one well-formed value.
-    pub(super) const fn checked(raw: &'a [u8]) -> Self {
+    pub(crate) const fn checked(raw: &'a [u8]) -> Self {
         Self { raw }
     }
 
