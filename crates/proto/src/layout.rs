@@ -18,6 +18,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::ids::{BLOCK_LEN, Block, FileIndex, PieceIndex};
+use crate::metainfo::{Format, Info};
 
 pub use spans::{Span, Spans};
 
@@ -105,6 +106,15 @@ impl Layout {
         let pieces = layout.end.div_ceil(piece_length.into());
         layout.num_pieces = u32::try_from(pieces).map_err(|_| LayoutError::TooManyPieces)?;
         Ok(layout)
+    }
+
+    /// The layout of a torrent's files.
+    ///
+    /// # Errors
+    /// As [`Layout::new`]; none for the info dictionaries that [`Info::parse`] lets through, save on absurd sizes.
+    pub fn of(info: &Info) -> Result<Self, LayoutError> {
+        let files = info.files().iter().map(|file| (file.length, file.attr.pad));
+        Self::new(info.piece_length(), files, info.format() == Format::V2)
     }
 
     fn push(&mut self, len: u64, pad: bool) -> Result<(), LayoutError> {

@@ -148,3 +148,16 @@ fn padding_is_recognised() {
     assert_eq!(layout.file_piece(PieceIndex(0)), Some(FilePiece { file: FileIndex(0), index: 0, len: 5 }));
     assert!(!layout.is_pad(&Block { piece: PieceIndex(0), offset: 1 << 16, len: 1 }));
 }
+
+#[test]
+fn an_info_dictionary_is_laid_out() {
+    let pieces = "h".repeat(40);
+    let files = "d6:lengthi20000e4:pathl1:aeed6:lengthi5e4:pathl1:beed4:attr1:p6:lengthi7e4:pathl1:peee";
+    let raw = format!("d5:filesl{files}e4:name1:t12:piece lengthi16384e6:pieces40:{pieces}e");
+    let info = Info::parse(raw.as_bytes().into()).unwrap();
+    let layout = Layout::of(&info).unwrap();
+    assert_eq!((layout.num_pieces(), layout.num_files()), (info.num_pieces(), 3));
+    assert_eq!((layout.total_len(), info.total_size()), (20_012, 20_005));
+    assert_eq!(layout.piece_len(PieceIndex(1)), 20_012 - 16_384, "a v1 torrent's pieces run across files");
+    assert!(layout.file_is_pad(FileIndex(2)));
+}
