@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 
 use names::Names;
 
+use crate::metainfo::{FileEntry, Info};
+
 /// What a platform's file systems can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -103,28 +105,21 @@ impl AsRef<Path> for SafePath {
     }
 }
 
-/// What the sanitiser needs to know of a file.
-#[derive(Clone, Copy, Debug)]
-pub struct RawFile<'a> {
-    /// Components below the torrent's name, as they stand in the metainfo.
-    pub path: &'a [String],
-    /// Whether it is a pad file, which is kept nowhere.
-    pub pad: bool,
-    /// Components of a symlink's target, below the torrent's name (BEP 47).
-    pub symlink: Option<&'a [String]>,
+/// Where to keep each file of a torrent on this platform, in torrent order; `None` for pad files, which are kept
+/// nowhere. All paths begin with the torrent's name, unless it is a single file. Takes time linear in the length of
+/// all names.
+pub fn sanitise(info: &Info) -> Vec<Option<SafePath>> {
+    let name = (!info.is_single_file()).then(|| info.name());
+    sanitise_files(name, info.files(), Rules::native())
 }
 
-/// Safe paths for the files of a torrent called `name`, in torrent order; `None` for pad files. Without a `name`, the
-/// torrent is a single file that has no folder of its own. Takes time linear in the length of all names.
-pub fn sanitise_files<'a>(
-    name: Option<&str>,
-    files: impl Iterator<Item = RawFile<'a>> + Clone,
-    rules: Rules,
-) -> Vec<Option<SafePath>> {
+/// As [`sanitise`], for the files of a torrent called `name` (`None`: a single file that has no folder of its own)
+/// under the rules of any platform.
+pub fn sanitise_files(name: Option<&str>, files: &[FileEntry], rules: Rules) -> Vec<Option<SafePath>> {
     let mut names = Names::new(rules, name);
-    let mut paths: Vec<_> = files.clone().map(|file| (!file.pad).then(|| names.add(file.path))).collect();
+    let paths: Vec<_> = files.iter().map(|file| (!file.attr.pad).then(|| names.add(&file.path))).collect();
     let parts: Vec<_> = paths.iter().map(|named| names.part(named.as_ref()?)).collect();
     let links = link::resolve(&names, files, &paths);
-    let safe = paths.iter_mut().zip(parts).zip(links);
-    safe.map(|((named, part), link)| Some(SafePath { path: named.take()?.path, part, link })).collect()
+    let safe = paths.into_iter().zip(parts).zip(links);
+    safe.map(|((named, part), link)| Some(SafePath { path: named?.path, part, link })).collect()
 }

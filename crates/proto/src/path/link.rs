@@ -5,31 +5,27 @@
 
 use std::collections::HashMap;
 
-use super::RawFile;
 use super::names::{Named, Names};
+use crate::metainfo::{FileEntry, FilePath};
 
 /// The text of each link; `None` for what is no link, or a link that must not be made.
-pub(super) fn resolve<'a>(
-    names: &Names,
-    files: impl Iterator<Item = RawFile<'a>> + Clone,
-    paths: &[Option<Named>],
-) -> Vec<Option<Box<str>>> {
-    let mut targets: HashMap<&[String], Option<&str>> =
-        files.clone().filter_map(|file| Some((file.symlink?, None))).collect();
-    for (file, named) in files.clone().zip(paths) {
-        if let (Some(slot @ None), Some(named)) = (targets.get_mut(file.path), named) {
+pub(super) fn resolve(names: &Names, files: &[FileEntry], paths: &[Option<Named>]) -> Vec<Option<Box<str>>> {
+    let mut targets: HashMap<&FilePath, Option<&str>> =
+        files.iter().filter_map(|file| Some((file.symlink.as_ref()?, None))).collect();
+    for (file, named) in files.iter().zip(paths) {
+        if let (Some(slot @ None), Some(named)) = (targets.get_mut(&file.path), named) {
             *slot = Some(&named.path);
         }
     }
-    let text = |file: RawFile<'_>, named: &Option<Named>| {
-        let target = file.symlink?;
+    let text = |file: &FileEntry, named: &Option<Named>| {
+        let target = file.symlink.as_ref()?;
         let link = &named.as_ref()?.path;
         match targets.get(target).copied().flatten() {
             Some(path) => Some(relative(link, path)),
             None => names.folder(target).map(|path| relative(link, &path)),
         }
     };
-    files.zip(paths).map(|(file, named)| text(file, named)).collect()
+    files.iter().zip(paths).map(|(file, named)| text(file, named)).collect()
 }
 
 /// How to get from the folder of `link` to `target`; both are relative to the same folder.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Rules;
 use super::component::{clean, digest, key, numbered, part_name};
+use crate::metainfo::FilePath;
 
 /// A folder of the torrent, as an index into [`Names::folders`].
 type Folder = u32;
@@ -48,7 +49,7 @@ impl Names {
     }
 
     /// Gives a file a path of its own.
-    pub(super) fn add(&mut self, raw: &[String]) -> Named {
+    pub(super) fn add(&mut self, raw: &FilePath) -> Named {
         let mut folders = self.cleaned(raw);
         let file = folders.pop().unwrap_or_else(|| clean("", self.rules));
         let folder = folders.into_iter().fold(self.root, |parent, name| self.enter(parent, name));
@@ -65,8 +66,8 @@ impl Names {
         (part != usual).then(|| part.into())
     }
 
-    /// The path of a folder of the torrent, if there is one that `raw` stands for; without components, its root.
-    pub(super) fn folder(&self, raw: &[String]) -> Option<Box<str>> {
+    /// The path of a folder of the torrent, if there is one that `raw` stands for.
+    pub(super) fn folder(&self, raw: &FilePath) -> Option<Box<str>> {
         let step = |parent, name: String| self.known.get(&(parent, key(&name, self.rules))).copied();
         let folder = self.cleaned(raw).into_iter().try_fold(self.root, step)?;
         let (parent, name) = &self.folders[folder as usize];
@@ -74,8 +75,8 @@ impl Names {
     }
 
     /// The components, cleaned. If they are too long together, one folder with their hash stands for all in the middle.
-    fn cleaned(&self, raw: &[String]) -> Vec<String> {
-        let mut path: Vec<_> = raw.iter().map(|component| clean(component, self.rules)).collect();
+    fn cleaned(&self, raw: &FilePath) -> Vec<String> {
+        let mut path: Vec<_> = raw.components().map(|component| clean(component, self.rules)).collect();
         let len: usize = path.iter().map(|component| component.len() + 1).sum();
         if len > self.rules.max_path && path.len() > 1 {
             let folders = path.drain(..path.len() - 1).collect::<Vec<_>>().join("/");

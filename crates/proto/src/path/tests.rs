@@ -4,22 +4,28 @@ use std::path::Component;
 use proptest::prelude::*;
 
 use super::*;
+use crate::metainfo::{Attr, FilePath};
 
-fn split(path: &str) -> Vec<String> {
-    path.split('/').map(str::to_owned).collect()
+fn entry(path: FilePath, symlink: Option<FilePath>) -> FileEntry {
+    let attr = Attr { symlink: symlink.is_some(), ..Attr::default() };
+    FileEntry { path, length: 0, attr, symlink, pieces_root: None }
 }
 
-/// Sanitises files written as `a/b/c`, or `a/b -> target` for a link, in a torrent called `t`.
+fn entries(files: &[Vec<String>]) -> Vec<FileEntry> {
+    files.iter().map(|path| entry(FilePath::new(path), None)).collect()
+}
+
+/// A file written as `a/b/c`, or `a/b -> target` for a link.
+fn parse(file: &str) -> FileEntry {
+    let split = |path: &str| FilePath::new(path.split('/'));
+    let (path, target) = file.split_once(" -> ").map_or((file, None), |(path, target)| (path, Some(target)));
+    entry(split(path), target.map(split))
+}
+
+/// Sanitises files in a torrent called `t`.
 fn sanitise(files: &[&str], rules: Rules) -> Vec<SafePath> {
-    let files: Vec<(Vec<String>, Option<Vec<String>>)> = files
-        .iter()
-        .map(|file| match file.split_once(" -> ") {
-            Some((path, target)) => (split(path), Some(split(target))),
-            None => (split(file), None),
-        })
-        .collect();
-    let raw = files.iter().map(|(path, link)| RawFile { path, pad: false, symlink: link.as_deref() });
-    sanitise_files(Some("t"), raw, rules).into_iter().map(Option::unwrap).collect()
+    let files: Vec<_> = files.iter().map(|file| parse(file)).collect();
+    sanitise_files(Some("t"), &files, rules).into_iter().map(Option::unwrap).collect()
 }
 
 fn paths(files: &[&str], rules: Rules) -> Vec<String> {
@@ -34,9 +40,8 @@ fn parts(files: &[&str]) -> Vec<String> {
 }
 
 fn single(name: &str, rules: Rules) -> String {
-    let path = [name.to_owned()];
-    let file = RawFile { path: &path, pad: false, symlink: None };
-    sanitise_files(None, [file].into_iter(), rules)[0].as_ref().unwrap().path.to_string()
+    let file = entry(FilePath::new([name]), None);
+    sanitise_files(None, &[file], rules)[0].as_ref().unwrap().path.to_string()
 }
 
 #[test]
@@ -68,7 +73,7 @@ fn hostile_components_are_replaced() {
         ("..", "__"),
         ("/etc/passwd", "_etc_passwd"),
         ("../../x", ".._.._x"),
-        ("a\0b", "a_b"),
+        ("a\0b", "a\u{fffd}b"),
         ("\x1b[31mred\x07\n", "_[31mred__"),
         ("\u{9b}31m\u{7f}", "_31m_"),
         ("photo\u{202e}gpj.exe", "photo_gpj.exe"),
@@ -161,9 +166,9 @@ fn part_names_give_way_to_final_names() {
 
 #[test]
 fn pad_files_have_no_path() {
-    let path = split(".pad/5");
-    let file = RawFile { path: &path, pad: true, symlink: None };
-    assert_eq!(sanitise_files(Some("t"), [file].into_iter(), Rules::UNIX), [None]);
+    let mut file = parse(".pad/5");
+    file.attr.pad = true;
+    assert_eq!(sanitise_files(Some("t"), &[file], Rules::UNIX), [None]);
 }
 
 #[test]
@@ -187,10 +192,9 @@ fn links_stay_inside() {
 }
 
 #[test]
-fn a_million_equal_names_take_no_time() {
-    let path = split("a/b.txt");
-    let file = RawFile { path: &path, pad: false, symlink: None };
-    let safe = sanitise_files(Some("t"), std::iter::repeat_n(file, 100_000), Rules::WINDOWS);
+fn equal_names_take_no_quadratic_time() {
+    let files = vec![parse("a/b.txt"); 100_000];
+    let safe = sanitise_files(Some("t"), &files, Rules::WINDOWS);
     assert_eq!(&*safe[99_999].as_ref().unwrap().path, "t/a/b (99999).txt");
 }
 
@@ -237,9 +241,8 @@ fn folded(path: &Path, rules: Rules) -> String {
 proptest! {
     #[test]
     fn safe_and_unique(name in prop::option::of(hostile_names()), files in hostile_paths(), rules in any_rules()) {
-        let raw = files.iter().map(|path| RawFile { path, pad: false, symlink: None });
-        let safe = sanitise_files(name.as_deref(), raw.clone(), rules);
-        prop_assert_eq!(&safe, &sanitise_files(name.as_deref(), raw, rules));
+        let safe = sanitise_files(name.as_deref(), &entries(&files), rules);
+        prop_assert_eq!(&safe, &sanitise_files(name.as_deref(), &entries(&files), rules));
         let (mut names, mut folders) = (HashSet::new(), HashSet::new());
         for safe in safe.iter().flatten() {
             for path in [safe.as_path(), &safe.part_path()] {
@@ -263,11 +266,11 @@ proptest! {
 
     #[test]
     fn links_never_leave_the_root(files in hostile_paths(), targets in hostile_paths(), rules in any_rules()) {
-        let targets = targets.iter().map(Some).chain(std::iter::repeat(None));
-        let raw = files.iter().zip(targets).map(|(path, target)| {
-            RawFile { path, pad: false, symlink: target.map(Vec::as_slice) }
-        });
-        for safe in sanitise_files(Some("t"), raw, rules).iter().flatten() {
+        let mut entries = entries(&files);
+        for (entry, target) in entries.iter_mut().zip(&targets) {
+            entry.symlink = Some(FilePath::new(target));
+        }
+        for safe in sanitise_files(Some("t"), &entries, rules).iter().flatten() {
             let Some(target) = safe.link_target() else { continue };
             let mut depth = safe.components().count() as i32 - 1;
             for component in target.components() {
