@@ -152,7 +152,7 @@ fn padding_is_recognised() {
 #[test]
 fn an_info_dictionary_is_laid_out() {
     let pieces = "h".repeat(40);
-    let files = "d6:lengthi20000e4:pathl1:aeed6:lengthi5e4:pathl1:beed4:attr1:p6:lengthi7e4:pathl1:peee";
+    let files = "d6:lengthi20000e4:pathl1:aeed6:lengthi5e4:pathl1:beed4:attr1:p6:lengthi7e4:pathl1:pee";
     let raw = format!("d5:filesl{files}e4:name1:t12:piece lengthi16384e6:pieces40:{pieces}e");
     let info = Info::parse(raw.as_bytes().into()).unwrap();
     let layout = Layout::of(&info).unwrap();
