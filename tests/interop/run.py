@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cases import transfer  # noqa: E402
+from cases import crash, hostile, metadata, transfer  # noqa: E402
 from harness.data import Samples  # noqa: E402
 from harness.registry import CASES, run_all  # noqa: E402
 
@@ -38,8 +38,12 @@ def arguments():
 def register(args, samples):
     if args.self_check:
         transfer.register_self_check(samples)
+        metadata.register_self_check()
         return
     transfer.register(samples)
+    metadata.register()
+    hostile.register(samples)
+    crash.register()
 
 
 def report(lock):
