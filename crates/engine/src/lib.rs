@@ -1,3 +1,4 @@
 //! Sockets, disk and tasks: runs `samara-proto` on tokio.
 
 pub mod disk;
+pub mod store;
