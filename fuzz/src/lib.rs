@@ -7,9 +7,16 @@
 pub mod bencode;
 pub mod input;
 pub mod layout;
+pub mod merkle_proof;
+pub mod metainfo;
 
 /// Runs one input; panics if a property does not hold.
 pub type Body = fn(&[u8]);
 
 /// Every target by name, in order.
-pub const TARGETS: &[(&str, Body)] = &[("bencode", bencode::run), ("layout", layout::run)];
+pub const TARGETS: &[(&str, Body)] = &[
+    ("bencode", bencode::run),
+    ("layout", layout::run),
+    ("merkle_proof", merkle_proof::run),
+    ("metainfo", metainfo::run),
+];
