@@ -221,6 +221,7 @@ impl<B> Connection<B> {
 
     /// Time passed. To be called at [`deadline`](Self::deadline), and harmless at any other time.
     pub fn handle_tick(&mut self, now: Time) {
+        self.settle(now);
         while !self.is_closed()
             && let Some(due) = self.timers.due(now)
         {
@@ -231,7 +232,6 @@ impl<B> Connection<B> {
             }
             self.settle(now);
         }
-        self.settle(now);
     }
 
     /// The transport ended, or the shell ends it.

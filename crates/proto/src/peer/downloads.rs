@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::config::MAX_ASKED;
-use crate::ids::Block;
+use crate::ids::{Block, PieceIndex};
 
 /// What we know of a block or of a reject that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,12 @@ impl Downloads {
         Some(block)
     }
 
+    /// Gives up on one request for a block of `piece`.
+    pub(super) fn give_up_piece(&mut self, piece: PieceIndex) -> Option<Block> {
+        let block = *self.asked.iter().find(|block| block.piece == piece)?;
+        self.retract(&block).then_some(block)
+    }
+
     fn remove_asked(&mut self, block: &Block) -> bool {
         let Some(at) = remove(&mut self.asked, block) else { return false };
         if at < self.stale {
@@ -107,7 +113,6 @@ fn remove(queue: &mut VecDeque<Block>, block: &Block) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::PieceIndex;
 
     fn block(piece: u32) -> Block {
         Block { piece: PieceIndex(piece), offset: 0, len: 16384 }

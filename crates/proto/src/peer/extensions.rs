@@ -33,8 +33,8 @@ pub(super) struct Extensions {
     upload_only: bool,
     pub(super) hashes: Questions<HashRequest>,
     metadata: Questions<u32>,
-    /// Pieces of metadata that the remote asked for so far.
-    metadata_asked: u32,
+    /// Pieces of metadata that we passed the remote's requests for to the torrent.
+    metadata_granted: u32,
 }
 
 impl Extensions {
@@ -105,6 +105,12 @@ impl<B> Connection<B> {
         let piece = parse_dont_have(payload)?;
         self.check_piece(piece)?;
         self.emit(Event::DontHave(piece));
+        if !self.fast() {
+            // As with a choke, nothing but this says that the requests are dropped (BEP 54).
+            while let Some(block) = self.downloads.give_up_piece(piece) {
+                self.emit(Event::Rejected(block));
+            }
+        }
         Ok(())
     }
 
@@ -129,12 +135,12 @@ impl<B> Connection<B> {
         self.budget.pay(now, QUESTION)?;
         let size = self.config.shape.as_ref().map_or(0, |shape| shape.metadata_size);
         let pieces = size.div_ceil(METADATA_PIECE_LEN);
-        self.extensions.metadata_asked = self.extensions.metadata_asked.saturating_add(1);
-        let greedy = self.extensions.metadata_asked > pieces.saturating_mul(METADATA_FACTOR);
+        let greedy = self.extensions.metadata_granted >= pieces.saturating_mul(METADATA_FACTOR);
         let busy = self.outbox.control() > BUSY_CONTROL;
         if piece >= pieces || greedy || busy || !self.extensions.metadata.put_to_us() {
             self.write_metadata(&MetadataMessage::Reject(piece));
         } else {
+            self.extensions.metadata_granted += 1;
             self.emit(Event::MetadataRequest(piece));
         }
         Ok(())

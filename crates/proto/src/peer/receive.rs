@@ -15,9 +15,9 @@ impl<B> Connection<B> {
     pub(super) fn receive(&mut self, now: Time, message: &Message<'_>) -> Result<(), Violation> {
         self.budget.pay(now, cost(message))?;
         match *message {
-            Message::KeepAlive | Message::Unknown(_) => {}
+            Message::KeepAlive | Message::Unknown(_) | Message::Port(0) => {}
             Message::Choke => self.on_choke(now),
-            Message::Unchoke => self.on_unchoke(now),
+            Message::Unchoke => self.on_unchoke(),
             Message::Interested => self.on_interested(true),
             Message::NotInterested => self.on_interested(false),
             Message::Have(piece) => self.on_have(piece)?,
@@ -80,7 +80,7 @@ impl<B> Connection<B> {
         }
     }
 
-    fn on_unchoke(&mut self, _now: Time) {
+    fn on_unchoke(&mut self) {
         if std::mem::replace(&mut self.remote.choking, false) {
             self.emit(Event::Unchoke);
         }

@@ -21,3 +21,6 @@ pub use extension::{
 };
 pub use handshake::{Handshake, Prefix, Reserved};
 pub use message::{MAX_BLOCK_LEN, Message};
+
+#[cfg(test)]
+mod tests;
