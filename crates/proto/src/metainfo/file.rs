@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FileProblem, MAX_PATH_DEPTH, MAX_PATH_LEN};
+use super::{FileProblem, MAX_PATH_BYTES, MAX_PATH_DEPTH, MAX_PATH_LEN, MetainfoError};
 use crate::bencode::{Dict, List, Value};
 use crate::ids::Sha256Hash;
 
@@ -86,9 +86,25 @@ impl FilePath {
         self.0.rsplit(SEPARATOR).next().unwrap_or_default()
     }
 
-    /// Bytes it takes in memory.
+    /// Length in bytes, separators included.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The component that begins at byte `start`.
+    pub(super) fn component_at(&self, start: usize) -> &str {
+        self.0.get(start..).and_then(|rest| rest.split(SEPARATOR).next()).unwrap_or_default()
+    }
+
+    /// Whether `folder` is one of the folders it lies in.
+    pub(super) fn is_below(&self, folder: &Self) -> bool {
+        self.0.strip_prefix(&*folder.0).is_some_and(|rest| rest.starts_with(SEPARATOR))
+    }
+
+    /// Whether a torrent may have it.
+    pub(super) fn check(&self) -> Result<(), FileProblem> {
+        let components: Vec<_> = self.components().map(str::as_bytes).collect();
+        check_bounds(&components)
     }
 }
 
@@ -131,6 +147,22 @@ impl fmt::Display for FilePath {
 impl fmt::Debug for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_string())
+    }
+}
+
+/// What the paths of a torrent may still take in memory.
+pub(super) struct PathBudget(pub(super) usize);
+
+impl Default for PathBudget {
+    fn default() -> Self {
+        Self(MAX_PATH_BYTES)
+    }
+}
+
+impl PathBudget {
+    pub(super) fn take(&mut self, path: &FilePath) -> Result<(), MetainfoError> {
+        self.0 = self.0.checked_sub(path.len()).ok_or(MetainfoError::PathBytes)?;
+        Ok(())
     }
 }
 

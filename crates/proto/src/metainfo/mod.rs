@@ -15,6 +15,7 @@
 //! Tested by files that other software made (`tests/fixtures`), by a refusal for each error, and by building random
 //! torrents and reading them back.
 
+mod create;
 mod error;
 mod file;
 mod hybrid;
@@ -23,6 +24,7 @@ mod torrent;
 mod v1;
 mod v2;
 
+pub use create::{BuildError, FileHashes, InfoBuilder, NewFile, NewHashes, Plan, default_piece_length};
 pub use error::{FileProblem, HybridMismatch, LayerProblem, MetainfoError};
 pub use file::{Attr, FileEntry, FilePath};
 pub use info::{Format, Info};
@@ -45,3 +47,6 @@ pub const MAX_PATH_DEPTH: usize = 100;
 /// Most bytes that the paths of all files may take together. A v2 file tree names a folder once however many files
 /// are in it, so this is what keeps memory in proportion to the input.
 pub const MAX_PATH_BYTES: usize = 512 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -189,10 +189,16 @@ fn nodes(value: Option<Value<'_>>) -> Vec<(String, u16)> {
     value.and_then(Value::as_list).into_iter().flatten().filter_map(node).collect()
 }
 
-/// The layers that the info dictionary asks for, each proven by its root once; others are dropped.
 fn layers(info: &Info, found: Option<Dict<'_>>) -> Result<PieceLayers, MetainfoError> {
-    let found: BTreeMap<&[u8], &[u8]> =
-        found.into_iter().flatten().filter_map(|(root, layer)| Some((root, layer.as_bytes()?))).collect();
+    let found = found.into_iter().flatten().filter_map(|(root, layer)| Some((root, layer.as_bytes()?)));
+    proven_layers(info, &found.collect())
+}
+
+/// The layers that the info dictionary asks for, each proven by its root once; others are dropped.
+pub(super) fn proven_layers(
+    info: &Info,
+    found: &BTreeMap<&[u8], &[u8]>,
+) -> Result<PieceLayers, MetainfoError> {
     let mut proven = PieceLayers::new();
     for file in info.files().iter().filter(|f| f.length > u64::from(info.piece_length())) {
         let Some(root) = file.pieces_root else { continue };

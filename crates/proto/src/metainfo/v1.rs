@@ -1,7 +1,6 @@
 //! The v1 half: `length` or `files`, and `pieces` (BEP 3).
 
-use super::file::{FileFields, FilePath};
-use super::v2::PathBudget;
+use super::file::{FileFields, FilePath, PathBudget};
 use super::{FileEntry, FileProblem, MetainfoError};
 use crate::bencode::{List, Value};
 

@@ -1,24 +1,8 @@
 //! The v2 half: `file tree` (BEP 52).
 
-use super::file::{FileFields, FilePath};
-use super::{FileEntry, FileProblem, MAX_PATH_BYTES, MAX_PATH_DEPTH, MetainfoError};
+use super::file::{FileFields, FilePath, PathBudget};
+use super::{FileEntry, FileProblem, MAX_PATH_DEPTH, MetainfoError};
 use crate::bencode::{Dict, Scanner, Token, Value};
-
-/// What the paths of a torrent may still take in memory.
-pub(super) struct PathBudget(usize);
-
-impl Default for PathBudget {
-    fn default() -> Self {
-        Self(MAX_PATH_BYTES)
-    }
-}
-
-impl PathBudget {
-    pub(super) fn take(&mut self, path: &FilePath) -> Result<(), MetainfoError> {
-        self.0 = self.0.checked_sub(path.len()).ok_or(MetainfoError::PathBytes)?;
-        Ok(())
-    }
-}
 
 /// The files of a file tree in its order, which is their order in the pieces.
 ///

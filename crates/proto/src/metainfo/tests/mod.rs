@@ -1,0 +1,3 @@
+mod create;
+mod refusals;
+mod tolerance;
