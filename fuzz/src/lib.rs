@@ -9,6 +9,9 @@ pub mod input;
 pub mod layout;
 pub mod merkle_proof;
 pub mod metainfo;
+pub mod peer_machine;
+pub mod ut_metadata;
+pub mod wire_split;
 
 /// Runs one input; panics if a property does not hold.
 pub type Body = fn(&[u8]);
@@ -19,4 +22,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("layout", layout::run),
     ("merkle_proof", merkle_proof::run),
     ("metainfo", metainfo::run),
+    ("peer_machine", peer_machine::run),
+    ("ut_metadata", ut_metadata::run),
+    ("wire_split", wire_split::run),
 ];
