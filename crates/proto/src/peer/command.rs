@@ -75,7 +75,7 @@ impl<B> Connection<B> {
         }
         // First the choke, then the rejects, so that the remote does not ask again at once (BEP 6).
         self.outbox.message(&Message::Choke);
-        while let Some(block) = self.uploads.drop_one() {
+        for block in self.uploads.drop_all() {
             self.reject(block);
         }
     }

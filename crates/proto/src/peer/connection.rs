@@ -215,6 +215,7 @@ impl<B> Connection<B> {
         }
         self.uploads.sent(now, payload.into());
         self.sent.bytes = self.sent.bytes.saturating_add(payload);
+        self.outbox.sent();
         self.timers.progress(now);
         self.settle(now);
     }
@@ -244,7 +245,8 @@ impl<B> Connection<B> {
         self.outputs.pop_front()
     }
 
-    /// The next bytes to send.
+    /// The next bytes to send. To be called only as fast as the transport takes them: what waits here is bounded and
+    /// timed, what the shell has taken is not.
     pub fn transmit(&mut self) -> Option<Transmit<B>> {
         self.outbox.transmit()
     }
@@ -333,7 +335,7 @@ impl<B> Connection<B> {
         if self.outbox.take_touched() {
             self.timers.spoke(now);
         }
-        self.timers.waiting(now, !self.outbox.is_empty() || self.uploads.unsent() > 0);
+        self.timers.waiting(now, self.outbox.waits() || self.uploads.unsent() > 0);
     }
 
     fn report_sent(&mut self, now: Time) {

@@ -18,11 +18,13 @@ pub(super) struct Outbox<B> {
     control: usize,
     spare: Vec<Vec<u8>>,
     touched: bool,
+    /// Something was taken, and the shell has not said since that anything left.
+    taken: bool,
 }
 
 impl<B> Default for Outbox<B> {
     fn default() -> Self {
-        Self { chunks: VecDeque::new(), control: 0, spare: Vec::new(), touched: false }
+        Self { chunks: VecDeque::new(), control: 0, spare: Vec::new(), touched: false, taken: false }
     }
 }
 
@@ -45,7 +47,18 @@ impl<B> Outbox<B> {
         if let Transmit::Bytes(bytes) = &chunk {
             self.control -= bytes.len();
         }
+        self.taken = true;
         Some(chunk)
+    }
+
+    /// The shell says that something left.
+    pub(super) const fn sent(&mut self) {
+        self.taken = false;
+    }
+
+    /// Whether anything waits here or, as far as we know, with the shell.
+    pub(super) fn waits(&self) -> bool {
+        self.taken || !self.is_empty()
     }
 
     /// Takes back a buffer that was sent.

@@ -98,14 +98,22 @@ impl<B> Uploads<B> {
         at.inspect(|&at| self.cancel_slot(at)).is_some()
     }
 
-    /// Takes out one request of any kind, the oldest first, for we choke; `None` when none is left.
-    pub(super) fn drop_one(&mut self) -> Option<Block> {
-        if let Some(at) = self.slots.iter().position(|s| !matches!(s.state, State::Cancelled)) {
-            let block = self.slots[at].block;
-            self.cancel_slot(at);
-            return Some(block);
-        }
-        self.queued.pop_front()
+    /// Takes out all requests, for we choke: those being read first, then those that wait.
+    pub(super) fn drop_all(&mut self) -> Vec<Block> {
+        let wanted = self.slots.iter().filter(|slot| !matches!(slot.state, State::Cancelled));
+        let dropped = wanted.map(|slot| slot.block).chain(self.queued.drain(..)).collect();
+        let held = &mut self.held;
+        self.slots.retain_mut(|slot| match slot.state {
+            State::Done(_) => {
+                *held = held.saturating_sub(slot.block.len.into());
+                false
+            }
+            _ => {
+                slot.state = State::Cancelled;
+                true
+            }
+        });
+        dropped
     }
 
     /// The next block to read, as long as the window has room.

@@ -3,6 +3,7 @@
 mod handshake;
 mod hostile;
 mod metadata;
+mod models;
 mod rules;
 mod timeouts;
 mod transfer;

@@ -221,6 +221,16 @@ fn malformed_bytes_end_the_connection() {
 }
 
 #[test]
+fn reads_that_nobody_took_end_with_the_connection() {
+    let mut side = FAST.open(config(1));
+    side.command(Time::ZERO, Command::Choke(false));
+    side.conn.handle_bytes(Time::ZERO, &encode(&[Message::Request(block(0, 0)), Message::Interested]));
+    side.conn.handle_closed(Time::ZERO, Departure::Io);
+    let outputs: Vec<_> = std::iter::from_fn(|| side.conn.poll()).collect();
+    assert_eq!(outputs, [Event::Interested, Event::Closed(Departure::Io)].map(Output::Event));
+}
+
+#[test]
 fn after_the_end_there_is_nothing() {
     let mut side = FAST.open(config(1));
     side.command(Time::ZERO, Command::Choke(false));

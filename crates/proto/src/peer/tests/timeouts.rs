@@ -72,6 +72,24 @@ fn a_peer_that_reads_nothing_is_left() {
 }
 
 #[test]
+fn control_bytes_that_do_not_leave_count_as_well() {
+    for taken in [true, false] {
+        let mut side = FAST.open(config(1));
+        side.command(secs(1), Command::Interested(true));
+        if taken {
+            side.conn.transmit();
+        }
+        side.hears(secs(110), &[Message::KeepAlive]);
+        side.conn.handle_tick(secs(120));
+        side.drain(secs(120));
+        assert_eq!(side.take_events(), []);
+        side.conn.handle_tick(secs(121));
+        side.drain(secs(121));
+        assert_eq!(side.take_events(), [TIMEOUT(TimeoutKind::Stalled)]);
+    }
+}
+
+#[test]
 fn control_messages_do_not_pile_up() {
     let mut side = FAST.open(config(1));
     let mut haves = 0;
@@ -86,12 +104,13 @@ fn control_messages_do_not_pile_up() {
 
 #[test]
 fn while_control_messages_wait_long_answers_are_refused() {
-    let mut side = V2_PEER.open(config(1));
+    let mut side = Script { extended: true, ..V2_PEER }.open(config(1));
+    let metadata = Message::Extended(1, b"d8:msg_typei0e5:piecei0ee");
     for _ in 0..30_000 {
         side.command(Time::ZERO, Command::Have(PieceIndex(0)));
     }
-    assert_eq!(side.hears(Time::ZERO, &[Message::HashRequest(hash_request())]), []);
+    assert_eq!(side.hears(Time::ZERO, &[Message::HashRequest(hash_request()), metadata]), []);
     side.take_sent(Time::ZERO);
-    let events = side.hears(Time::ZERO, &[Message::HashRequest(hash_request())]);
-    assert_eq!(events, [Event::HashRequest(hash_request())]);
+    let events = side.hears(Time::ZERO, &[Message::HashRequest(hash_request()), metadata]);
+    assert_eq!(events, [Event::HashRequest(hash_request()), Event::MetadataRequest(0)]);
 }
