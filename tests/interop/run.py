@@ -39,6 +39,7 @@ def register(args, samples):
     if args.self_check:
         transfer.register_self_check(samples)
         metadata.register_self_check()
+        hostile.register_self_check(samples)
         return
     transfer.register(samples)
     metadata.register()
