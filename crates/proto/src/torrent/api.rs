@@ -1,12 +1,13 @@
 //! What goes into a torrent machine and what comes out of it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bitfield::Bitfield;
 use crate::ids::{Block, PeerId, PeerKey, PieceIndex, Sha1Hash, Sha256Hash};
+pub use crate::metainfo::PieceLayers;
+use crate::metainfo::{Info, MetainfoError};
 use crate::peer::{Command, Departure, Event, Violation};
 
 /// Settings of one torrent. They do not change while it runs, but for the selection.
@@ -33,8 +34,15 @@ impl Config {
     }
 }
 
-/// `pieces root` → concatenated 32-byte hashes of that file's piece layer (BEP 52).
-pub type PieceLayers = BTreeMap<Sha256Hash, Arc<[u8]>>;
+/// What is known of the torrent beyond its hashes.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The info dictionary.
+    pub info: Arc<Info>,
+    /// `pieces root` → concatenated hashes of its piece layer (BEP 52); may lack any of them. What does not hash
+    /// to its root is ignored.
+    pub piece_layers: PieceLayers,
+}
 
 /// Who told us of an address. The order is that of trust: the first are tried first and forgotten last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,6 +175,10 @@ pub enum Output<B> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TorrentEvent {
+    /// The info dictionary came from peers, and hashes to the info-hash. Answer with [`Input::Ready`].
+    Metadata(Arc<Info>),
+    /// The info dictionary hashes to the info-hash but is not one: this torrent can never work.
+    BadInfo(MetainfoError),
     /// Every file's piece layer came from peers (v2 magnet links).
     Layers(PieceLayers),
     /// One piece more.

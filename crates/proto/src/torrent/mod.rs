@@ -3,36 +3,163 @@
 //!
 //! It never sees payload: blocks pass through as handles. It reads no clock and draws no randomness but from its
 //! seed, so a run can be repeated from (seed, inputs). Everything it holds per peer, piece and address is bounded.
+//!
+//! Decisions live in machines of their own, which know nothing of each other: the *roster* (addresses), the *picker*
+//! (pieces and blocks, with *rarity* and *partials*), the *window* (requests under way), the *choker*, *metadata* and
+//! *hashes*. This type carries what one learns to the others. It refuses to: open sockets or files, hash payload, find
+//! peers, limit rates, or serve blocks (connections do that by themselves, once unchoked).
+//!
+//! The life of a torrent: nothing but hashes → info dictionary known → storage `Ready` → complete. Each machine has
+//! its own tests; whole swarms of this type are tested in `samara-sim`.
 
 mod api;
+mod choker;
+mod hashes;
+mod join;
+mod learn;
+mod metadata;
+mod partial;
+mod peer;
+mod picker;
+mod pieces;
+mod rarity;
+mod rate;
+mod requests;
+mod roster;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod window;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-pub use api::{Config, Expected, Input, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
+pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
+use choker::Choker;
+use hashes::Hashes;
+use metadata::Metadata;
+use peer::Peer;
+use picker::Picker;
+use rate::Rate;
+use roster::Roster;
 
-use crate::ids::InfoHashes;
+use crate::bitfield::Bitfield;
+use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey, PieceIndex};
+use crate::layout::{Layout, LayoutError};
+use crate::metainfo::Info;
+use crate::peer::{Command, Departure, Event};
+use crate::rng::Rng;
 use crate::time::Time;
+
+/// How often rates, silence and unanswered requests are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Blocks that became free are given to others after so long, many at once.
+const KICK: Duration = Duration::from_millis(5);
+/// Departed peers whose address is remembered, so that a late verdict finds them.
+const MOST_DEPARTED: usize = 256;
+
+/// What the info dictionary says.
+#[derive(Debug)]
+struct Shape {
+    info: Arc<Info>,
+    layout: Arc<Layout>,
+    hashes: Hashes,
+}
 
 /// One torrent. `B` is the handle of a payload buffer.
 #[derive(Debug)]
 pub struct Torrent<B> {
     config: Config,
     hashes: InfoHashes,
-    out: VecDeque<Output<B>>,
+    now: Time,
+    rng: Rng,
+    peers: BTreeMap<PeerKey, Peer>,
+    /// Who is who, to find second connections.
+    ids: BTreeMap<PeerId, PeerKey>,
+    departed: VecDeque<(PeerKey, SocketAddr)>,
+    roster: Roster,
+    choker: Choker,
+    /// The fetch of the info dictionary, as long as it is not known.
+    metadata: Option<Metadata>,
+    shape: Option<Shape>,
+    /// Once the storage is ready.
+    picker: Option<Picker>,
+    complete: bool,
+    paused: bool,
     stopped: bool,
+    next_tick: Time,
+    kick: Option<Time>,
+    done: u64,
+    wanted: u64,
+    wasted: u64,
+    down: Rate,
+    up: Rate,
+    out: VecDeque<Output<B>>,
 }
 
 impl<B> Torrent<B> {
-    /// A torrent that knows nothing but its hashes yet. All its choices follow from `seed`.
-    pub fn new(config: Config, hashes: InfoHashes, _seed: u64, _now: Time) -> Self {
-        Self { config, hashes, out: VecDeque::new(), stopped: false }
+    /// A torrent of which nothing but the hashes is known. All its choices follow from `seed`.
+    pub fn new(config: Config, hashes: InfoHashes, seed: u64, now: Time) -> Self {
+        let mut rng = Rng::new(seed);
+        Self {
+            roster: Roster::new(rng.next_u64()),
+            choker: Choker::new(config.upload_slots, now),
+            config,
+            hashes,
+            now,
+            rng,
+            peers: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            departed: VecDeque::new(),
+            metadata: Some(Metadata::new(hashes)),
+            shape: None,
+            picker: None,
+            complete: false,
+            paused: false,
+            stopped: false,
+            next_tick: now + TICK,
+            kick: None,
+            done: 0,
+            wanted: 0,
+            wasted: 0,
+            down: Rate::new(now),
+            up: Rate::new(now),
+            out: VecDeque::new(),
+        }
     }
 
-    /// Takes one input. Drain [`Self::poll`] after it.
-    pub fn handle(&mut self, _now: Time, input: Input<B>) {
-        if matches!(input, Input::Stop) {
-            self.stopped = true;
+    /// A torrent whose info dictionary is known. It waits for [`Input::Ready`] before it connects to anybody.
+    ///
+    /// # Errors
+    /// If the files cannot be laid out, which a parsed [`Info`] rules out.
+    pub fn with_info(config: Config, known: Known, seed: u64, now: Time) -> Result<Self, LayoutError> {
+        let mut torrent = Self::new(config, known.info.hashes(), seed, now);
+        torrent.set_shape(known)?;
+        Ok(torrent)
+    }
+
+    /// Takes one input. Drain [`Self::poll`] after it. Time must not run backwards.
+    pub fn handle(&mut self, now: Time, input: Input<B>) {
+        self.now = now;
+        match input {
+            Input::Connected { peer, addr, outgoing } => self.on_connected(peer, addr, outgoing),
+            Input::ConnectFailed { addr } => self.roster.failed(now, addr),
+            Input::Candidates { source, addrs } => self.on_candidates(source, &addrs),
+            Input::Peer { peer, event } => self.on_event(peer, event),
+            Input::Ready { have } => self.on_ready(have),
+            Input::Verified { piece, ok, bad } => self.on_verified(piece, ok, &bad),
+            Input::Lost { piece } => self.on_lost(piece),
+            Input::Select(wanted) => self.on_select(wanted),
+            Input::Pause => self.on_pause(),
+            Input::Resume => self.on_resume(),
+            Input::Stop => self.on_stop(),
+            Input::Tick => {}
         }
+        self.run_timers();
+        self.connect_more();
     }
 
     /// The next thing to do, until `None`.
@@ -40,28 +167,159 @@ impl<B> Torrent<B> {
         self.out.pop_front()
     }
 
-    /// When to give it [`Input::Tick`] if nothing else happens before; `None` for never.
+    /// When to give it [`Input::Tick`] if nothing else happens before; `None` for never. May lie in the past.
     pub fn deadline(&self) -> Option<Time> {
-        None
+        let tick = (!self.peers.is_empty()).then_some(self.next_tick);
+        let connect = if self.may_connect() { self.roster.deadline() } else { None };
+        [tick, self.kick, connect].into_iter().flatten().min()
+    }
+
+    fn on_event(&mut self, key: PeerKey, event: Event<B>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.heard = self.now;
+        let told_to_go = peer.closing.is_some();
+        match event {
+            Event::Closed(departure) => self.on_closed(key, departure),
+            Event::Sent { payload } => self.on_sent(key, payload),
+            _ if told_to_go => {}
+            Event::Hello(hello) => self.on_hello(key, hello),
+            Event::Extended(extended) => self.on_extended(key, extended),
+            Event::Choke => self.on_choke(key, true),
+            Event::Unchoke => self.on_choke(key, false),
+            Event::Interested => self.on_interested(key, true),
+            Event::NotInterested => self.on_interested(key, false),
+            Event::Have(piece) => self.on_have(key, piece),
+            Event::DontHave(piece) => self.on_dont_have(key, piece),
+            Event::Bitfield(bytes) => self.on_bitfield(key, bytes),
+            Event::HaveAll => self.on_have_all(key),
+            Event::AllowedFast(piece) => self.on_allowed(key, piece),
+            Event::Rejected(block) => self.on_rejected(key, block),
+            Event::Block { block, data } => self.on_block(key, block, data),
+            Event::HashRequest(request) => self.on_hash_request(key, request),
+            Event::Hashes(request, hashes) => self.on_hashes(key, &request, &hashes),
+            Event::HashReject(request) => self.on_hash_reject(key, &request),
+            Event::MetadataRequest(piece) => self.on_metadata_request(key, piece),
+            Event::MetadataData { piece, data, .. } => self.on_metadata(key, piece, data),
+            Event::MetadataReject(piece) => self.on_metadata_reject(key, piece),
+            // A peer has nothing at first; a suggestion is no reason to leave the rarest; the DHT is not ours.
+            Event::HaveNone | Event::Suggest(_) | Event::Port(_) => {}
+        }
+    }
+
+    fn run_timers(&mut self) {
+        if self.now >= self.next_tick {
+            self.next_tick = self.now + TICK;
+            self.tick();
+        }
+        if self.kick.is_some_and(|at| self.now >= at) {
+            self.kick = None;
+            self.feed_starved();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.down.update(self.now);
+        self.up.update(self.now);
+        self.peers.values_mut().for_each(|peer| peer.update_rates(self.now));
+        self.chase_silent();
+        self.expire_questions();
+        if self.choker.round_is_due(self.now) {
+            self.rechoke();
+        }
+        self.feed_starved();
+    }
+
+    fn send(&mut self, peer: PeerKey, command: Command) {
+        self.out.push_back(Output::Send { peer, command });
+    }
+
+    fn tell(&mut self, event: TorrentEvent) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Keys of the peers that can be talked to.
+    fn active(&self) -> Vec<PeerKey> {
+        self.peers.values().filter(|p| p.is_active()).map(|p| p.key).collect()
     }
 
     /// Numbers as of the last input.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let active = || self.peers.values().filter(|p| p.is_active());
+        Stats {
+            done: self.done,
+            wanted: self.wanted,
+            down_rate: self.down.get(),
+            up_rate: self.up.get(),
+            downloaded: self.down.total(),
+            uploaded: self.up.total(),
+            wasted: self.wasted,
+            peers: active().count() as u32,
+            seeds: active().filter(|p| p.is_seed()).count() as u32,
+            connections: (self.peers.len() + self.roster.connecting()) as u32,
+            candidates: self.roster.len() as u32,
+        }
     }
 
     /// Every peer, by key.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
-        std::iter::empty()
-    }
-
-    /// Its settings.
-    pub const fn config(&self) -> &Config {
-        &self.config
+        self.peers.values().map(Peer::status)
     }
 
     /// The hashes it goes by.
     pub const fn hashes(&self) -> InfoHashes {
         self.hashes
+    }
+
+    /// The info dictionary, once it is known.
+    pub fn info(&self) -> Option<&Arc<Info>> {
+        self.shape.as_ref().map(|shape| &shape.info)
+    }
+
+    /// Pieces and blocks, once the info dictionary is known.
+    pub fn layout(&self) -> Option<&Arc<Layout>> {
+        self.shape.as_ref().map(|shape| &shape.layout)
+    }
+
+    /// What is proven, once the storage is ready.
+    pub fn have(&self) -> Option<&Bitfield> {
+        self.picker.as_ref().map(Picker::have)
+    }
+
+    /// Every wanted piece is had.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn wants_file(&self, file: FileIndex) -> bool {
+        let wanted = self.config.wanted.as_ref();
+        wanted.is_none_or(|w| w.get(file.0 as usize).copied().unwrap_or(false))
+    }
+
+    /// The pieces that hold a byte of a wanted file.
+    fn wanted_pieces(&self, layout: &Layout) -> Bitfield {
+        if self.config.wanted.is_none() {
+            return Bitfield::full(layout.num_pieces());
+        }
+        let mut wanted = Bitfield::new(layout.num_pieces());
+        let files = (0..layout.num_files()).map(FileIndex).filter(|f| self.wants_file(*f));
+        let pieces = files.flat_map(|file| layout.pieces_of(file)).map(PieceIndex);
+        for piece in pieces {
+            wanted.insert(piece);
+        }
+        wanted
+    }
+}
+
+/// Total length of the pieces in a set, in bytes.
+fn bytes_in(layout: &Layout, pieces: impl Iterator<Item = PieceIndex>) -> u64 {
+    pieces.map(|piece| u64::from(layout.piece_len(piece))).sum()
+}
+
+impl<B> Torrent<B> {
+    /// Closes every connection and opens none.
+    fn on_stop(&mut self) {
+        self.stopped = true;
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.disconnect(key, Departure::Shutdown));
     }
 }

@@ -1,0 +1,192 @@
+//! One piece in the making: which of its blocks are free, asked for, or here, and whose they are.
+//!
+//! Bookkeeping only: who gets which piece is the picker's choice. Memory is 16 bytes a block, and only pieces that
+//! were started have a partial. Tested through the picker and against a model.
+
+use crate::ids::PeerKey;
+
+/// Peers that may be asked for one block at a time, in the end game.
+const MOST_ASKED: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    Asked(PeerKey),
+    Here(PeerKey),
+}
+
+/// A started piece. Blocks are named by their index in it.
+#[derive(Debug)]
+pub(super) struct Partial {
+    slots: Vec<Slot>,
+    /// No block before this one is free.
+    next: u32,
+    free: u32,
+    missing: u32,
+    /// Second and third peers asked for a block that is `Asked`.
+    also: Vec<(u32, PeerKey)>,
+    /// The peer that fetches this piece alone, if one does.
+    pub(super) owner: Option<PeerKey>,
+}
+
+/// What became of a block that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was here already.
+    Again,
+    /// It is new, and others are missing.
+    New,
+    /// It is new, and with it the piece is whole.
+    Whole,
+}
+
+impl Partial {
+    pub(super) fn new(blocks: u32) -> Self {
+        let slots = vec![Slot::Free; blocks as usize];
+        Self { slots, next: 0, free: blocks, missing: blocks, also: Vec::new(), owner: None }
+    }
+
+    /// Blocks nobody was asked for.
+    pub(super) const fn free(&self) -> u32 {
+        self.free
+    }
+
+    /// Every block is here.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// No block is here, and none was asked for.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.free as usize == self.slots.len()
+    }
+
+    /// Takes the first free block for `peer`.
+    pub(super) fn take(&mut self, peer: PeerKey) -> Option<u32> {
+        let ahead = self.slots.get(self.next as usize..)?;
+        let index = self.next + ahead.iter().position(|s| *s == Slot::Free)? as u32;
+        self.slots[index as usize] = Slot::Asked(peer);
+        (self.next, self.free) = (index + 1, self.free - 1);
+        Some(index)
+    }
+
+    /// Blocks that others were asked for and that `peer` may be asked for too, from the one at `from` on, around
+    /// the end.
+    pub(super) fn busy(&self, peer: PeerKey, from: u32) -> impl Iterator<Item = u32> + '_ {
+        let n = self.slots.len() as u32;
+        let order = (0..n).map(move |i| ((u64::from(from) + u64::from(i)) % u64::from(n)) as u32);
+        order.filter(move |&index| match self.slots[index as usize] {
+            Slot::Asked(first) => first != peer && self.may_ask_also(index, peer),
+            Slot::Free | Slot::Here(_) => false,
+        })
+    }
+
+    fn may_ask_also(&self, index: u32, peer: PeerKey) -> bool {
+        let others = self.also.iter().filter(|(i, _)| *i == index);
+        others.clone().count() + 1 < MOST_ASKED && others.clone().all(|(_, p)| *p != peer)
+    }
+
+    /// Notes that `peer` was asked for a busy block too.
+    pub(super) fn ask_also(&mut self, index: u32, peer: PeerKey) {
+        self.also.push((index, peer));
+    }
+
+    /// `peer` will not bring this block. True if that made it free.
+    pub(super) fn release(&mut self, index: u32, peer: PeerKey) -> bool {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return false };
+        if *slot != Slot::Asked(peer) {
+            self.also.retain(|entry| *entry != (index, peer));
+            return false;
+        }
+        if let Some(at) = self.also.iter().position(|(i, _)| *i == index) {
+            *slot = Slot::Asked(self.also.swap_remove(at).1);
+            return false;
+        }
+        *slot = Slot::Free;
+        (self.next, self.free) = (self.next.min(index), self.free + 1);
+        true
+    }
+
+    /// A block came from `peer`. Adds to `others` who else was asked for it.
+    pub(super) fn receive(&mut self, index: u32, peer: PeerKey, others: &mut Vec<PeerKey>) -> Arrival {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return Arrival::Again };
+        match *slot {
+            Slot::Here(_) => return Arrival::Again,
+            Slot::Free => self.free -= 1,
+            Slot::Asked(first) => others.extend((first != peer).then_some(first)),
+        }
+        *slot = Slot::Here(peer);
+        self.missing -= 1;
+        if !self.also.is_empty() {
+            others.extend(
+                self.also.extract_if(.., |(i, _)| *i == index).map(|(_, p)| p).filter(|p| *p != peer),
+            );
+        }
+        if self.missing == 0 { Arrival::Whole } else { Arrival::New }
+    }
+
+    /// Who sent the blocks that are here, by block.
+    pub(super) fn senders(&self) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
+            Slot::Here(peer) => Some((index, *peer)),
+            Slot::Free | Slot::Asked(_) => None,
+        })
+    }
+
+    /// Who else was asked, by block.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
+        let first = self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
+            Slot::Asked(peer) => Some((index, *peer)),
+            Slot::Free | Slot::Here(_) => None,
+        });
+        first.chain(self.also.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerKey = PeerKey(1);
+    const B: PeerKey = PeerKey(2);
+    const C: PeerKey = PeerKey(3);
+    const D: PeerKey = PeerKey(4);
+
+    #[test]
+    fn blocks_are_taken_in_order_and_taken_again_when_released() {
+        let mut partial = Partial::new(3);
+        assert_eq!([partial.take(A), partial.take(B), partial.take(A)], [Some(0), Some(1), Some(2)]);
+        assert_eq!(partial.take(A), None);
+        assert!(!partial.release(0, B), "B was not asked for it");
+        assert!(partial.release(0, A));
+        assert_eq!(partial.free(), 1);
+        assert_eq!(partial.take(B), Some(0));
+    }
+
+    #[test]
+    fn the_last_block_makes_it_whole_and_names_its_senders() {
+        let (mut partial, mut others) = (Partial::new(2), Vec::new());
+        partial.take(A);
+        assert_eq!(partial.receive(0, A, &mut others), Arrival::New);
+        assert_eq!(partial.receive(0, A, &mut others), Arrival::Again);
+        assert_eq!(partial.receive(1, B, &mut others), Arrival::Whole, "unasked, but welcome");
+        assert!(partial.is_whole() && others.is_empty() && partial.free() == 0);
+        assert_eq!(partial.senders().collect::<Vec<_>>(), [(0, A), (1, B)]);
+    }
+
+    #[test]
+    fn in_the_end_game_the_first_to_come_frees_the_others() {
+        let (mut partial, mut others) = (Partial::new(1), Vec::new());
+        partial.take(A);
+        assert_eq!(partial.busy(A, 0).count(), 0);
+        for peer in [B, C] {
+            assert_eq!(partial.busy(peer, 0).collect::<Vec<_>>(), [0]);
+            partial.ask_also(0, peer);
+            assert_eq!(partial.busy(peer, 0).count(), 0);
+        }
+        assert_eq!(partial.busy(D, 0).count(), 0, "three are enough");
+        assert!(!partial.release(0, A), "the others were asked too");
+        assert_eq!(partial.receive(0, C, &mut others), Arrival::Whole);
+        assert_eq!(others, [B]);
+    }
+}

@@ -1,0 +1,247 @@
+//! What the torrent knows of one connected peer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::api::PeerStatus;
+use super::rate::Rate;
+use super::window::Window;
+use crate::bitfield::Bitfield;
+use crate::ids::{BLOCK_LEN, Block, PeerKey, PieceIndex};
+use crate::peer::{Departure, Extended, Hello};
+use crate::time::Time;
+
+/// A peer that brought nothing of what it was asked for in so long is snubbed.
+const SNUB: Duration = Duration::from_secs(20);
+/// Once snubbed, the last request is taken back after so long.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// A peer that can bring a piece in this time may fetch it alone.
+const ALONE: u64 = 20;
+/// Pieces it allows while we are choked that are remembered (BEP 6 gives 10).
+const MOST_ALLOWED: usize = 64;
+/// `have` messages remembered before the number of pieces is known.
+const MOST_EARLY: usize = 1 << 16;
+
+/// What a peer said it has before the number of pieces was known.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    pub(super) all: bool,
+    pub(super) bitfield: Option<Vec<u8>>,
+    haves: Vec<PieceIndex>,
+}
+
+impl Early {
+    pub(super) fn have(&mut self, piece: PieceIndex) {
+        if self.haves.len() < MOST_EARLY {
+            self.haves.push(piece);
+        }
+    }
+
+    /// As a set over `pieces` pieces; `None` if it does not fit.
+    pub(super) fn resolve(self, pieces: u32) -> Option<Bitfield> {
+        if self.all {
+            return Some(Bitfield::full(pieces));
+        }
+        let bytes = self.bitfield;
+        let mut set = bytes.map_or(Some(Bitfield::new(pieces)), |b| Bitfield::from_bytes(&b, pieces))?;
+        for piece in self.haves {
+            set.insert(piece);
+        }
+        Some(set)
+    }
+}
+
+/// How a peer's pieces enter the availability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    No,
+    /// Piece by piece.
+    Pieces,
+    /// It had everything from the start: it changes no order, so it is not counted.
+    Seed,
+}
+
+/// What is overdue with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    Nothing,
+    /// It falls silent: its requests but the first go to others.
+    Snub,
+    /// It stays silent: the first one too.
+    GiveUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    pub(super) addr: SocketAddr,
+    pub(super) outgoing: bool,
+    pub(super) hello: Option<Hello>,
+    /// It was told to go.
+    pub(super) closing: Option<Departure>,
+    pub(super) extended: Extended,
+    /// Where it listens, if we did not connect to it there.
+    pub(super) listens: Option<SocketAddr>,
+    /// When it last said anything.
+    pub(super) heard: Time,
+
+    pub(super) early: Early,
+    pub(super) has: Bitfield,
+    pub(super) counted: Counted,
+    /// Pieces it has that are wanted and not had.
+    pub(super) useful: u32,
+    pub(super) interested: bool,
+    pub(super) choked: bool,
+    pub(super) allowed: BTreeSet<PieceIndex>,
+
+    pub(super) peer_interested: bool,
+    pub(super) peer_choked: bool,
+    pub(super) last_turn: Option<Time>,
+
+    pub(super) window: Window,
+    requests: VecDeque<(Block, Time)>,
+    pub(super) current: Option<PieceIndex>,
+    /// When it last brought a block, or was asked after a pause.
+    progress: Time,
+    /// There was less to ask of it than it could take.
+    pub(super) starved: bool,
+    /// Not asked before: it refused although it does not choke us, or is too slow.
+    pub(super) held_until: Time,
+
+    pub(super) down: Rate,
+    pub(super) up: Rate,
+}
+
+impl Peer {
+    pub(super) fn new(key: PeerKey, addr: SocketAddr, outgoing: bool, pieces: u32, now: Time) -> Self {
+        Self {
+            key,
+            addr,
+            outgoing,
+            hello: None,
+            closing: None,
+            extended: Extended::default(),
+            listens: None,
+            heard: now,
+            early: Early::default(),
+            has: Bitfield::new(pieces),
+            counted: Counted::No,
+            useful: 0,
+            interested: false,
+            choked: true,
+            allowed: BTreeSet::new(),
+            peer_interested: false,
+            peer_choked: true,
+            last_turn: None,
+            window: Window::new(now),
+            requests: VecDeque::new(),
+            current: None,
+            progress: now,
+            starved: false,
+            held_until: now,
+            down: Rate::new(now),
+            up: Rate::new(now),
+        }
+    }
+
+    /// Its handshake is done, and it was not told to go.
+    pub(super) const fn is_active(&self) -> bool {
+        self.hello.is_some() && self.closing.is_none()
+    }
+
+    /// It is known to have every piece.
+    pub(super) const fn is_seed(&self) -> bool {
+        !self.has.is_empty() && self.has.is_full()
+    }
+
+    /// It brings a piece in reasonable time alone.
+    pub(super) fn is_fast(&self, piece_length: u32) -> bool {
+        self.window.rate().saturating_mul(ALONE) >= u64::from(piece_length).max(u64::from(BLOCK_LEN))
+    }
+
+    pub(super) fn allow(&mut self, piece: PieceIndex) {
+        if self.allowed.len() < MOST_ALLOWED {
+            self.allowed.insert(piece);
+        }
+    }
+
+    /// How many blocks to ask it for now.
+    pub(super) fn room(&self, now: Time) -> usize {
+        let may_ask = self.is_active() && self.useful > 0 && now >= self.held_until;
+        let served = !self.choked || !self.allowed.is_empty();
+        let enough = self.starved && !self.requests.is_empty();
+        if may_ask && served && !enough { self.window.room(self.requests.len()) } else { 0 }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Notes that it was asked for blocks.
+    pub(super) fn asked(&mut self, now: Time, blocks: &[Block]) {
+        if self.requests.is_empty() && !blocks.is_empty() {
+            self.window.begin(now);
+            self.progress = now;
+        }
+        self.requests.extend(blocks.iter().map(|block| (*block, now)));
+    }
+
+    /// A block came, which it mostly was asked for.
+    pub(super) fn brought(&mut self, now: Time, block: Block) {
+        self.down.add(block.len.into());
+        self.progress = now;
+        if let Some(asked) = self.forget(&block) {
+            self.window.received(now, asked, block.len);
+        }
+    }
+
+    /// Takes a request off the list; says when it was made. Mostly it is the first one.
+    pub(super) fn forget(&mut self, block: &Block) -> Option<Time> {
+        let at = self.requests.iter().position(|(b, _)| b == block)?;
+        self.requests.remove(at).map(|(_, asked)| asked)
+    }
+
+    /// Takes all requests off the list but the first `keep`.
+    pub(super) fn forget_after(&mut self, keep: usize) -> Vec<Block> {
+        let keep = keep.min(self.requests.len());
+        self.requests.drain(keep..).map(|(block, _)| block).collect()
+    }
+
+    pub(super) fn overdue(&self, now: Time) -> Overdue {
+        let silent = if self.requests.is_empty() { Duration::ZERO } else { now.since(self.progress) };
+        match (self.window.is_snubbed(), silent) {
+            (false, t) if t >= SNUB => Overdue::Snub,
+            (true, t) if t >= GIVE_UP => Overdue::GiveUp,
+            _ => Overdue::Nothing,
+        }
+    }
+
+    pub(super) fn update_rates(&mut self, now: Time) {
+        self.down.update(now);
+        self.up.update(now);
+    }
+
+    pub(super) fn status(&self) -> PeerStatus {
+        PeerStatus {
+            peer: self.key,
+            addr: self.addr,
+            outgoing: self.outgoing,
+            peer_id: self.hello.map(|h| h.peer_id),
+            client: self.extended.client.clone(),
+            pieces: self.has.count(),
+            down_rate: self.down.get(),
+            up_rate: self.up.get(),
+            downloaded: self.down.total(),
+            uploaded: self.up.total(),
+            interested: self.interested,
+            choked: self.choked,
+            peer_interested: self.peer_interested,
+            peer_choked: self.peer_choked,
+            snubbed: self.window.is_snubbed(),
+            requests: self.requests.len() as u32,
+            window: self.window.size(),
+            round_trip: self.window.round_trip(),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The torrent by itself, its peers played by the test. Whole swarms are in `samara-sim`.
+
+use super::*;
+use crate::ids::{BLOCK_LEN, Block, WireHash};
+use crate::peer::{Extended, Hello, Violation};
+
+type Out = Output<u32>;
+
+const ME: PeerId = PeerId([5; 20]);
+
+fn bencoded_info(pieces: u32, blocks: u32) -> Vec<u8> {
+    let piece_length = blocks * BLOCK_LEN;
+    let length = u64::from(pieces) * u64::from(piece_length);
+    let hashes = 20 * pieces;
+    let mut info = format!("d6:lengthi{length}e4:name1:f12:piece lengthi{piece_length}e6:pieces{hashes}:");
+    info.extend((0..hashes).map(|_| 'x'));
+    info.push('e');
+    info.into_bytes()
+}
+
+/// A torrent with its storage open and empty, driven by hand.
+struct Driver {
+    torrent: Torrent<u32>,
+    now: Time,
+}
+
+impl Driver {
+    fn new(pieces: u32, blocks: u32) -> Self {
+        let mut driver = Self::unready(pieces, blocks);
+        driver.give(Input::Ready { have: Bitfield::new(pieces) });
+        driver
+    }
+
+    fn unready(pieces: u32, blocks: u32) -> Self {
+        let info = Info::parse(bencoded_info(pieces, blocks).into()).unwrap();
+        let known = Known { info: Arc::new(info), piece_layers: PieceLayers::new() };
+        let now = Time::from_micros(1_000_000);
+        let torrent = Torrent::with_info(Config::new(ME), known, 1, now).unwrap();
+        Self { torrent, now }
+    }
+
+    fn give(&mut self, input: Input<u32>) -> Vec<Out> {
+        self.torrent.handle(self.now, input);
+        std::iter::from_fn(|| self.torrent.poll()).collect()
+    }
+
+    fn wait(&mut self, time: Duration) -> Vec<Out> {
+        let (until, mut out) = (self.now + time, Vec::new());
+        while let Some(at) = self.torrent.deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            out.extend(self.give(Input::Tick));
+        }
+        self.now = until;
+        out
+    }
+
+    fn event(&mut self, peer: u64, event: Event<u32>) -> Vec<Out> {
+        self.give(Input::Peer { peer: PeerKey(peer), event })
+    }
+
+    /// A peer connects to us and greets.
+    fn join_as(&mut self, peer: u64, id: u8, outgoing: bool) -> Vec<Out> {
+        let addr = addr(peer);
+        let mut out = self.give(Input::Connected { peer: PeerKey(peer), addr, outgoing });
+        let (peer_id, hash) = (PeerId([id; 20]), WireHash([0; 20]));
+        let hello = Hello { peer_id, hash, v2: false, fast: true, extended: true, dht: false };
+        out.extend(self.event(peer, Event::Hello(hello)));
+        out
+    }
+
+    /// A seed joins and serves us. Returns the blocks it is asked for.
+    fn seed(&mut self, peer: u64) -> Vec<Block> {
+        self.join_as(peer, 100 + peer as u8, false);
+        self.event(peer, Event::HaveAll);
+        requests(&self.event(peer, Event::Unchoke), peer)
+    }
+
+    fn bring(&mut self, peer: u64, block: Block) -> Vec<Out> {
+        self.event(peer, Event::Block { block, data: 0 })
+    }
+
+    fn verdict(&mut self, piece: u32, ok: bool, bad: &[u32]) -> Vec<Out> {
+        self.give(Input::Verified { piece: PieceIndex(piece), ok, bad: bad.to_vec() })
+    }
+}
+
+fn addr(n: u64) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n as u8], 6881))
+}
+
+fn commands(out: &[Out], to: u64) -> Vec<&Command> {
+    let sent = out.iter().filter_map(|o| match o {
+        Output::Send { peer, command } if peer.0 == to => Some(command),
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn requests(out: &[Out], to: u64) -> Vec<Block> {
+    let sent = commands(out, to).into_iter().filter_map(|c| match c {
+        Command::Request(block) => Some(*block),
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn cancels(out: &[Out], to: u64) -> Vec<Block> {
+    let sent = commands(out, to).into_iter().filter_map(|c| match c {
+        Command::Cancel(block) => Some(*block),
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn disconnected(out: &[Out]) -> Vec<(u64, Departure)> {
+    let gone = out.iter().filter_map(|o| match o {
+        Output::Disconnect { peer, reason } => Some((peer.0, *reason)),
+        _ => None,
+    });
+    gone.collect()
+}
+
+fn is_complete(out: &[Out]) -> bool {
+    out.iter().any(|o| matches!(o, Output::Event(TorrentEvent::Complete)))
+}
+
+#[test]
+fn downloads_from_a_seed_and_lets_it_go() {
+    let mut driver = Driver::new(2, 2);
+    let blocks = driver.seed(1);
+    assert_eq!(blocks.len(), 4, "all at once, for it is less than a window");
+    for block in &blocks {
+        let out = driver.bring(1, *block);
+        assert!(matches!(
+            out[0],
+            Output::Store { peer: PeerKey(1), expected: Expected { v1: Some(_), .. }, .. }
+        ));
+    }
+    let out = driver.verdict(0, true, &[]);
+    assert!(!is_complete(&out) && disconnected(&out).is_empty());
+    let out = driver.verdict(1, true, &[]);
+    assert!(is_complete(&out));
+    assert_eq!(disconnected(&out), [(1, Departure::Useless)]);
+    let stats = driver.torrent.stats();
+    assert_eq!((stats.done, stats.wanted, stats.wasted), (4 * 16384, 4 * 16384, 0));
+    assert!(!is_complete(&driver.verdict(1, true, &[])), "said once");
+}
+
+#[test]
+fn the_first_thing_a_peer_hears_is_what_we_have_and_then_what_is_new() {
+    let mut driver = Driver::new(2, 1);
+    let out = driver.join_as(9, 9, false);
+    assert!(
+        matches!(commands(&out, 9)[..], [Command::Layout { .. }, Command::Bitfield(have)] if have.len() == 2)
+    );
+    let block = driver.seed(1)[0];
+    driver.bring(1, block);
+    let out = driver.verdict(block.piece.0, true, &[]);
+    assert!(matches!(commands(&out, 9)[..], [Command::Have(piece)] if *piece == block.piece));
+    assert!(commands(&out, 1).is_empty(), "it has that piece");
+}
+
+#[test]
+fn an_interested_peer_is_served_at_once_while_there_are_slots() {
+    let mut driver = Driver::new(2, 1);
+    for peer in 1..=9 {
+        driver.join_as(peer, 100 + peer as u8, false);
+        let out = driver.event(peer, Event::Interested);
+        let served = matches!(commands(&out, peer)[..], [Command::Choke(false)]);
+        assert_eq!(served, peer <= 8, "eight slots");
+    }
+    let out = driver.event(3, Event::NotInterested);
+    assert!(matches!(commands(&out, 9)[..], [Command::Choke(false)]), "the slot goes on at once");
+    assert!(matches!(commands(&out, 3)[..], [Command::Choke(true)]));
+}
+
+#[test]
+fn a_lone_liar_is_banned_and_its_piece_comes_from_another() {
+    let mut driver = Driver::new(1, 2);
+    for block in driver.seed(1) {
+        driver.bring(1, block);
+    }
+    let out = driver.verdict(0, false, &[]);
+    assert_eq!(disconnected(&out), [(1, Departure::Violation(Violation::BadPieces))]);
+    assert_eq!(driver.torrent.stats().wasted, 2 * 16384);
+    assert_eq!(driver.seed(2).len(), 2);
+    let again = driver.give(Input::Connected { peer: PeerKey(3), addr: addr(1), outgoing: false });
+    assert_eq!(disconnected(&again), [(3, Departure::Banned)]);
+}
+
+#[test]
+fn of_several_senders_only_the_proven_liar_goes() {
+    for (bad, gone) in [(&[1u32][..], vec![2]), (&[], vec![])] {
+        let mut driver = Driver::new(1, 2);
+        let blocks = driver.seed(1);
+        driver.seed(2);
+        driver.event(1, Event::Rejected(blocks[1]));
+        driver.wait(Duration::from_millis(10));
+        driver.bring(1, blocks[0]);
+        driver.bring(2, blocks[1]);
+        let out = driver.verdict(0, false, bad);
+        assert_eq!(disconnected(&out).iter().map(|(p, _)| *p).collect::<Vec<_>>(), gone);
+    }
+}
+
+#[test]
+fn a_silent_peer_loses_its_blocks_to_another() {
+    let mut driver = Driver::new(1, 4);
+    let blocks = driver.seed(1);
+    assert_eq!(blocks.len(), 4);
+    // The second one is asked for the same in the end game; then it goes, and comes back when the first is snubbed.
+    driver.seed(2);
+    driver.event(2, Event::Closed(Departure::Io));
+    let out = driver.wait(Duration::from_secs(22));
+    assert_eq!(cancels(&out, 1), blocks[1..], "it may still bring the first");
+    assert_eq!(driver.seed(3).iter().filter(|b| blocks[1..].contains(b)).count(), 3);
+}
+
+#[test]
+fn in_the_end_game_the_slower_one_is_told() {
+    let mut driver = Driver::new(1, 2);
+    let blocks = driver.seed(1);
+    let twice = driver.seed(2);
+    assert_eq!((blocks.len(), twice.len()), (2, 2));
+    let out = driver.bring(2, twice[0]);
+    assert_eq!(cancels(&out, 1), [twice[0]]);
+    assert!(!driver.bring(1, twice[0]).iter().any(|o| matches!(o, Output::Store { .. })));
+    assert_eq!(driver.torrent.stats().wasted, 16384);
+}
+
+#[test]
+fn of_two_connections_to_one_peer_both_ends_keep_the_same() {
+    for (remote, ours_stays) in [(9, true), (1, false)] {
+        for ours_first in [true, false] {
+            let mut driver = Driver::new(1, 1);
+            driver.join_as(1, remote, ours_first);
+            let out = driver.join_as(2, remote, !ours_first);
+            let loser = if ours_first == ours_stays { 2 } else { 1 };
+            assert_eq!(disconnected(&out), [(loser, Departure::Duplicate)]);
+        }
+    }
+    let mut driver = Driver::new(1, 1);
+    assert_eq!(disconnected(&driver.join_as(1, ME.0[0], false)), [(1, Departure::SelfConnection)]);
+}
+
+#[test]
+fn pause_takes_everything_back_and_resume_asks_again() {
+    let mut driver = Driver::new(1, 3);
+    let blocks = driver.seed(1);
+    let out = driver.give(Input::Pause);
+    assert_eq!(cancels(&out, 1), blocks);
+    assert!(requests(&driver.wait(Duration::from_secs(3)), 1).is_empty());
+    assert_eq!(requests(&driver.give(Input::Resume), 1).len(), 3);
+}
+
+#[test]
+fn pieces_that_become_wanted_are_asked_for_and_completion_is_said_again() {
+    let mut driver = Driver::unready(1, 1);
+    driver.give(Input::Select(vec![false]));
+    let out = driver.give(Input::Ready { have: Bitfield::new(1) });
+    assert!(is_complete(&out), "nothing is wanted");
+    driver.join_as(1, 1, false);
+    let out = driver.give(Input::Select(vec![true]));
+    assert!(!is_complete(&out));
+    let block = driver.seed(2)[0];
+    driver.bring(2, block);
+    assert!(is_complete(&driver.verdict(0, true, &[])));
+}
+
+#[test]
+fn a_lost_peer_of_the_user_is_called_back() {
+    let mut driver = Driver::new(1, 1);
+    let connect = |out: &[Out]| matches!(out, [Output::Connect { addr: a }] if *a == addr(1));
+    let out = driver.give(Input::Candidates { source: Source::User, addrs: vec![addr(1)] });
+    assert!(connect(&out));
+    driver.join_as(1, 1, true);
+    driver.event(1, Event::Closed(Departure::Io));
+    assert!(driver.wait(Duration::from_millis(900)).is_empty());
+    assert!(connect(&driver.wait(Duration::from_millis(400))));
+    driver.give(Input::ConnectFailed { addr: addr(1) });
+    assert!(connect(&driver.wait(Duration::from_millis(2600))));
+}
+
+#[test]
+fn nobody_is_called_before_the_storage_is_ready_or_after_the_end() {
+    let mut driver = Driver::unready(1, 1);
+    let addrs = vec![addr(1), addr(2)];
+    assert!(driver.give(Input::Candidates { source: Source::User, addrs }).is_empty());
+    assert_eq!(driver.torrent.deadline(), None);
+    assert_eq!(driver.give(Input::Ready { have: Bitfield::new(1) }).len(), 2);
+    driver.join_as(1, 1, true);
+    let out = driver.give(Input::Stop);
+    assert_eq!(disconnected(&out), [(1, Departure::Shutdown)]);
+    driver.event(1, Event::Closed(Departure::Shutdown));
+    driver.give(Input::ConnectFailed { addr: addr(2) });
+    assert!(driver.wait(Duration::from_secs(600)).is_empty());
+}
+
+#[test]
+fn metadata_comes_from_peers_and_what_they_said_before_counts() {
+    let raw = bencoded_info(3, 1);
+    let info = Info::parse(raw.clone().into()).unwrap();
+    let now = Time::ZERO;
+    let mut driver = Driver { torrent: Torrent::new(Config::new(ME), info.hashes(), 1, now), now };
+    driver.join_as(1, 1, false);
+    driver.event(1, Event::Bitfield(vec![0b0100_0000]));
+    driver.event(1, Event::Have(PieceIndex(2)));
+    let extended =
+        Extended { ut_metadata: true, metadata_size: Some(raw.len() as u32), ..Extended::default() };
+    let out = driver.event(1, Event::Extended(extended));
+    assert!(matches!(commands(&out, 1)[..], [Command::MetadataRequest(0)]));
+    let total = raw.len() as u32;
+    let out = driver.event(1, Event::MetadataData { piece: 0, total, data: raw });
+    assert!(out.iter().any(|o| matches!(o, Output::Event(TorrentEvent::Metadata(i)) if **i == info)));
+    assert!(matches!(commands(&out, 1)[..], [Command::Layout { .. }]));
+    let out = driver.give(Input::Ready { have: Bitfield::new(3) });
+    assert!(matches!(commands(&out, 1)[..], [Command::Interested(true)]));
+    let asked = requests(&driver.event(1, Event::Unchoke), 1);
+    assert_eq!(asked.iter().map(|b| b.piece.0).collect::<std::collections::BTreeSet<_>>(), [1, 2].into());
+    let out = driver.event(1, Event::MetadataRequest(0));
+    assert!(matches!(commands(&out, 1)[..], [Command::MetadataData { piece: 0, .. }]));
+    let out = driver.event(1, Event::MetadataRequest(1));
+    assert!(matches!(commands(&out, 1)[..], [Command::MetadataReject(1)]));
+}
+
+#[test]
+fn a_torrent_of_empty_files_is_complete_when_ready() {
+    let mut driver = Driver::unready(0, 1);
+    assert!(is_complete(&driver.give(Input::Ready { have: Bitfield::new(0) })));
+}
