@@ -110,11 +110,11 @@ proptest! {
             }
             prop_assert!(side.reads.len() <= 16, "no more than the window is asked of the disk");
         }
+        settle(&mut side, &mut open);
         while !side.reads.is_empty() {
             answer(&mut side, 0, true);
             settle(&mut side, &mut open);
         }
-        settle(&mut side, &mut open);
         prop_assert_eq!(open, []);
     }
 
