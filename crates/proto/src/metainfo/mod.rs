@@ -4,7 +4,8 @@
 //! trackers), BEP 19 (web seeds), BEP 5 (nodes), BEP 27 (private).
 //!
 //! [`Info`] is the info dictionary, checked once and never changed: it may come from a file or from a peer (BEP 9).
-//! [`Metainfo`] is a whole `.torrent` file around it.
+//! [`Metainfo`] is a whole `.torrent` file around it. [`InfoBuilder`] makes a new one of files that the caller walks and
+//! hashes.
 //!
 //! Refused: whatever leaves open which bytes belong where. Sizes that do not match the hashes, a path twice, a file
 //! that is a folder too, v1 and v2 halves of a hybrid that differ, piece layers that do not hash to their root, and

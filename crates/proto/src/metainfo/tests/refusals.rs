@@ -114,18 +114,20 @@ fn missing_and_mistyped_fields() {
     wrong(v1(1, |d| d.int("files", 1)), "files");
     wrong(v1(1, |d| d.bytes("meta version", "2")), "meta version");
     wrong(parse(|d| d.bytes("piece length", "1")), "piece length");
-    wrong(
-        v1(1, |d| d.int("meta version", 2)).and(v1(1, |d| d.int("file tree", 2))).or(v2_with_tree_int()),
-        "file tree",
-    );
-}
-
-fn v2_with_tree_int() -> Result<Info, MetainfoError> {
-    parse(|d| {
+    let tree = parse(|d| {
         d.int("piece length", 16_384);
         d.int("meta version", 2);
         d.int("file tree", 1);
-    })
+    });
+    wrong(tree, "file tree");
+}
+
+#[test]
+fn paths_that_take_too_much_together() {
+    let mut budget = file::PathBudget(5);
+    let path = FilePath::new(["a", "b"]);
+    assert_eq!(budget.take(&path), Ok(()));
+    assert_eq!(budget.take(&path), Err(MetainfoError::PathBytes));
 }
 
 #[test]
