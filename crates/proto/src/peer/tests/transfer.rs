@@ -104,6 +104,20 @@ fn reads_come_in_batches_and_stay_within_the_window() {
 }
 
 #[test]
+fn reads_that_fail_make_room_for_others() {
+    let mut side = FAST.open(config(1));
+    side.serve = false;
+    side.command(Time::ZERO, Command::Choke(false));
+    side.take_sent(Time::ZERO);
+    side.hears(Time::ZERO, &[Message::Request(block(0, 0)); 100]);
+    while let Some(block) = side.reads.pop() {
+        side.conn.handle_read(Time::ZERO, block, None);
+        side.drain(Time::ZERO);
+    }
+    side.says(Time::ZERO, &[Message::Reject(block(0, 0)); 100]);
+}
+
+#[test]
 fn the_window_grows_with_the_rate_and_has_a_cap() {
     let mut side = FAST.open(config(1));
     side.command(Time::ZERO, Command::Choke(false));
@@ -116,7 +130,7 @@ fn the_window_grows_with_the_rate_and_has_a_cap() {
         most = most.max(side.reads.len());
         side.hears(now, &vec![request; side.reads.len()]);
         for block in std::mem::take(&mut side.reads) {
-            side.conn.handle_read(now, block, Some(content(&block)));
+            side.conn.handle_read(now, block, Some(vec![0; BLOCK_LEN as usize]));
         }
         now = now + Duration::from_millis(20);
         side.take_sent(now);
