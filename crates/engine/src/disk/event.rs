@@ -106,6 +106,8 @@ pub enum DiskEvent {
         /// Where it is now.
         to: PathBuf,
     },
+    /// A symbolic link could not be made; the rest is not affected.
+    LinkSkipped(StorageError),
     /// These pieces survive a crash from now on.
     Synced {
         /// In no order. Empty if nothing had been written since the last time.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use samara_proto::ids::{Block, FileIndex};
 use samara_proto::layout::Layout;
+use samara_proto::metainfo::{FileEntry, Info};
+use samara_proto::path::{SafePath, sanitise};
 use samara_proto::torrent::Expected;
 
 use super::Buf;
@@ -21,8 +23,11 @@ pub enum Access {
 /// One file of the torrent, on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileSpec {
-    /// Absolute path; for a download below [`StorageSpec::root`]. `None` for pad files.
-    pub path: Option<PathBuf>,
+    /// Relative to [`StorageSpec::root`], without `.` and `..`; absolute only if access is read-only. Empty for pad
+    /// files, and for what is not to be created.
+    pub path: PathBuf,
+    /// Where it is kept until it is whole, relative to the root as well.
+    pub part: PathBuf,
     /// Whether it was selected. Of files that were not, only bytes come that share a piece with a selected one.
     pub wanted: bool,
     /// Make it executable when it is whole (BEP 47 `x`).
@@ -36,8 +41,8 @@ pub struct FileSpec {
 pub struct StorageSpec {
     /// Pieces and files.
     pub layout: Arc<Layout>,
-    /// The folder chosen by the user, absolute. Nothing outside it is touched, except [`Self::parts`]; no symbolic
-    /// link below it is followed.
+    /// The folder chosen by the user. Nothing outside it is touched, except [`Self::parts`]; no symbolic link below it
+    /// is followed.
     pub root: PathBuf,
     /// In the torrent's order, pad files counted: as many as in the layout.
     pub files: Vec<FileSpec>,
@@ -50,21 +55,54 @@ pub struct StorageSpec {
 }
 
 impl StorageSpec {
-    /// What exists at `paths`, one per file in the torrent's order, pad files `None`: to be shared, never changed.
+    /// A download of `info` into the folder `root`, with names made safe. `wanted` is one flag per file (missing ones
+    /// count as wanted), `parts` the part store.
+    pub fn download(
+        info: &Info,
+        layout: Arc<Layout>,
+        root: PathBuf,
+        wanted: &[bool],
+        parts: PathBuf,
+    ) -> Self {
+        let paths = sanitise(info);
+        let wanted = wanted.iter().copied().chain(std::iter::repeat(true));
+        let files = info
+            .files()
+            .iter()
+            .zip(&paths)
+            .zip(wanted)
+            .map(|((entry, path), w)| file(entry, path.as_ref(), w));
+        Self { layout, root, files: files.collect(), parts, access: Access::Write }
+    }
+
+    /// What exists at the absolute `paths`, one per file in the torrent's order, pad files `None`: to be shared, never
+    /// changed.
     pub fn existing(layout: Arc<Layout>, paths: Vec<Option<PathBuf>>) -> Self {
-        let file = |path| FileSpec { path, wanted: true, executable: false, symlink: None };
-        Self {
-            layout,
-            root: PathBuf::new(),
-            files: paths.into_iter().map(file).collect(),
-            parts: PathBuf::new(),
-            access: Access::ReadOnly,
-        }
+        let file = |path: Option<_>| FileSpec {
+            path: path.unwrap_or_default(),
+            wanted: true,
+            ..FileSpec::default()
+        };
+        let files = paths.into_iter().map(file).collect();
+        Self { layout, root: PathBuf::new(), files, parts: PathBuf::new(), access: Access::ReadOnly }
     }
 
     /// The file's entry, unless the index is beyond the last one.
     pub fn file(&self, file: FileIndex) -> Option<&FileSpec> {
         self.files.get(file.0 as usize)
+    }
+}
+
+fn file(entry: &FileEntry, path: Option<&SafePath>, wanted: bool) -> FileSpec {
+    let symlink = path.and_then(SafePath::link_target).map(PathBuf::from);
+    // A link that leads out of the torrent has no safe target: it is left out.
+    let path = path.filter(|_| symlink.is_some() || !entry.attr.symlink);
+    FileSpec {
+        path: path.map(|p| p.as_path().to_owned()).unwrap_or_default(),
+        part: path.map(SafePath::part_path).unwrap_or_default(),
+        wanted,
+        executable: entry.attr.executable,
+        symlink,
     }
 }
 

@@ -1,0 +1,9 @@
+//! The disk against naive models, under faults, and against what strangers put in its way.
+
+mod adopt;
+mod faulty;
+mod hostile;
+mod memory;
+mod model;
+mod restart;
+mod world;

@@ -1,0 +1,116 @@
+//! Random torrents, orders and selections against a program that writes each file at once.
+
+use proptest::prelude::*;
+
+use samara_proto::rng::Rng;
+
+use super::world::*;
+use crate::disk::{Disk, DiskEvent};
+
+fn files() -> impl Strategy<Value = Vec<TestFile>> {
+    let len = prop_oneof![Just(0u64), 1..2000u64, 10_000..90_000u64];
+    let one = (len, prop::bool::weighted(0.15), prop::bool::weighted(0.8));
+    prop::collection::vec(one.prop_map(|(len, pad, wanted)| TestFile { len, pad, wanted }), 1..12)
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::V1), Just(Version::V2), Just(Version::Hybrid)]
+}
+
+fn piece_length(version: Version, exp: u32) -> u32 {
+    // v1 allows for anything.
+    if version == Version::V1 { (16384 << exp) - 5000 } else { 16384 << exp }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_stored_is_what_was_sent(
+        version in version(), exp in 0u32..4, files in files(), seed in any::<u64>(), budget in 4usize..64,
+    ) {
+        let world = World::new(version, piece_length(version, exp), &files, seed);
+        run(async {
+            let disk = Disk::start(&crate::disk::DiskConfig { budget: budget << 14, max_open_files: 3, ..config() }).unwrap();
+            let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
+            let wanted = world.wanted();
+            let mut blocks = world.blocks(&wanted);
+            Rng::new(seed).shuffle(&mut blocks);
+            // Some come twice.
+            let again = blocks.len() / 4;
+            blocks.extend_from_within(..again);
+            let mut seen = store_all(&world, &disk, &handle, &mut events, &blocks).await;
+            assert_eq!(good(&seen), wanted);
+            read_and_compare(&world, &handle, &wanted).await;
+            assert!(disk.shared().io.handles.len() <= 3);
+            handle.close().await;
+            seen.extend(rest(&mut events).await);
+            assert!(seen.iter().any(|e| matches!(e, DiskEvent::Finished)));
+            assert_eq!(disk.pool().gauge().down, 0);
+            disk.shutdown().await;
+        });
+        prop_assert_eq!(world.found(), world.model());
+    }
+}
+
+#[test]
+fn a_bad_block_spoils_its_piece_and_leaves_no_trace() {
+    for version in [Version::V1, Version::V2, Version::Hybrid] {
+        let world = World::new(version, 65536, &[file(200_000)], 7);
+        run(async {
+            let disk = Disk::start(&config()).unwrap();
+            let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
+            let blocks = world.blocks(&world.wanted());
+            let mut bad = Vec::new();
+            for &block in &blocks[..4] {
+                bad.push(world.job(disk.pool(), block).await);
+            }
+            bad[2].data[77] ^= 1;
+            handle.store(&mut bad);
+            let event = events.recv().await;
+            assert!(matches!(event, Some(DiskEvent::Verified { ok: false, .. })), "{event:?}");
+            assert!(world.found().is_empty(), "nothing unverified is written");
+            let seen = store_all(&world, &disk, &handle, &mut events, &blocks).await;
+            assert_eq!(good(&seen), world.wanted());
+            disk.shutdown().await;
+        });
+        assert_eq!(world.found(), world.model());
+    }
+}
+
+#[test]
+fn what_is_not_had_is_not_served() {
+    let world = World::new(Version::V1, 32768, &[file(70_000)], 1);
+    run(async {
+        let disk = Disk::start(&config()).unwrap();
+        let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
+        let blocks = world.blocks(&world.wanted());
+        store_all(&world, &disk, &handle, &mut events, &blocks[..2]).await;
+        let mut ask = blocks.clone();
+        // Beyond the end of the piece, and of the torrent.
+        ask.push(samara_proto::ids::Block { offset: 16384, len: 16385, ..blocks[0] });
+        ask.push(samara_proto::ids::Block { piece: samara_proto::ids::PieceIndex(99), ..blocks[0] });
+        let served: Vec<_> = handle.read(ask).await.into_iter().map(|(_, data)| data.is_some()).collect();
+        assert_eq!(served, [true, true, false, false, false, false, false]);
+        disk.shutdown().await;
+        assert!(
+            handle.read(blocks).await.iter().all(|(_, data)| data.is_none()),
+            "after the end nothing hangs"
+        );
+        handle.close().await;
+    });
+}
+
+#[test]
+fn neighbours_are_read_in_one_call_and_pieces_written_in_one() {
+    let world = World::new(Version::Hybrid, 1 << 18, &[file(1 << 19)], 1);
+    run(async {
+        let (disk, faults) = faulty(&config());
+        let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
+        store_all(&world, &disk, &handle, &mut events, &world.blocks(&world.wanted())).await;
+        assert_eq!(faults.writes.load(std::sync::atomic::Ordering::SeqCst), 2);
+        read_and_compare(&world, &handle, &world.wanted()).await;
+        assert_eq!(faults.reads.load(std::sync::atomic::Ordering::SeqCst), 2);
+        disk.shutdown().await;
+    });
+}
