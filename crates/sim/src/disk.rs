@@ -1,0 +1,141 @@
+//! A disk without bytes: it knows which blocks are there and whether they would be right.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use samara_proto::bitfield::Bitfield;
+use samara_proto::ids::{Block, PieceIndex};
+use samara_proto::layout::Layout;
+use samara_proto::time::Time;
+use samara_proto::torrent::Expected;
+
+use crate::Sample;
+
+/// How long a piece takes to be hashed and written.
+const VERIFY: Duration = Duration::from_millis(3);
+
+/// Stands for the bytes of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Which block they are of.
+    pub block: Block,
+    /// They are what they should be.
+    pub right: bool,
+}
+
+/// What the disk found about a piece that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which.
+    pub piece: PieceIndex,
+    /// It is right.
+    pub ok: bool,
+    /// Blocks that are wrong, as far as the hashes can tell.
+    pub bad: Vec<u32>,
+}
+
+/// The storage of one node.
+#[derive(Debug)]
+pub struct Disk {
+    sample: Sample,
+    /// Pieces that are here and right.
+    truth: Bitfield,
+    pending: BTreeMap<PieceIndex, BTreeMap<u32, Payload>>,
+    verdicts: VecDeque<(Time, Verdict)>,
+    /// It serves wrong bytes.
+    lies: bool,
+    /// It never answers a read.
+    mute: bool,
+    stored: u64,
+    rejected: u64,
+}
+
+impl Disk {
+    /// With these pieces on it.
+    pub const fn new(sample: Sample, have: Bitfield, lies: bool, mute: bool) -> Self {
+        Self {
+            sample,
+            truth: have,
+            pending: BTreeMap::new(),
+            verdicts: VecDeque::new(),
+            lies,
+            mute,
+            stored: 0,
+            rejected: 0,
+        }
+    }
+
+    /// Pieces that are here and right.
+    pub const fn truth(&self) -> &Bitfield {
+        &self.truth
+    }
+
+    /// Bytes that were stored, those that turned out wrong not counted.
+    pub const fn kept(&self) -> u64 {
+        self.stored - self.rejected
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.sample.layout
+    }
+
+    /// Keeps a block.
+    ///
+    /// # Panics
+    /// If it is here already, is not what its name says, or cannot be checked.
+    pub fn store(&mut self, now: Time, block: Block, data: Payload, expected: &Expected) {
+        assert_eq!(data.block, block, "payload of another block");
+        assert!(!self.truth.has(block.piece), "{block:?} is here and proven");
+        self.check_expected(block.piece, expected);
+        let blocks = self.pending.entry(block.piece).or_default();
+        assert!(blocks.insert(block.index(), data).is_none(), "{block:?} stored twice");
+        self.stored += u64::from(block.len);
+        if blocks.len() == self.sample.layout.blocks_in(block.piece) as usize {
+            let verdict = self.judge(block.piece);
+            self.verdicts.push_back((now + VERIFY, verdict));
+        }
+    }
+
+    fn check_expected(&self, piece: PieceIndex, expected: &Expected) {
+        let truth = self.sample.expected(piece);
+        assert!(expected.v1.is_some() || expected.v2.is_some(), "piece {piece} cannot be checked");
+        assert!(expected.v1 == truth.v1, "wrong v1 hash for piece {piece}");
+        assert!(expected.v2.is_none() || expected.v2 == truth.v2, "wrong v2 hash for piece {piece}");
+    }
+
+    /// With a v2 tree the wrong blocks are known; with v1 only that some are.
+    fn judge(&self, piece: PieceIndex) -> Verdict {
+        let blocks = self.pending.get(&piece);
+        let wrong = blocks.into_iter().flatten().filter(|(_, data)| !data.right).map(|(index, _)| *index);
+        let wrong: Vec<u32> = wrong.collect();
+        let ok = wrong.is_empty();
+        let bad = if self.sample.info.format().has_v2() { wrong } else { Vec::new() };
+        Verdict { piece, ok, bad }
+    }
+
+    /// When the next verdict is due.
+    pub fn deadline(&self) -> Option<Time> {
+        self.verdicts.front().map(|(at, _)| *at)
+    }
+
+    /// The next verdict that is due.
+    pub fn verdict(&mut self, now: Time) -> Option<Verdict> {
+        let (_, verdict) = self.verdicts.pop_front_if(|(at, _)| *at <= now)?;
+        let len = u64::from(self.layout().piece_len(verdict.piece));
+        self.pending.remove(&verdict.piece);
+        if verdict.ok {
+            self.truth.insert(verdict.piece);
+        } else {
+            self.rejected += len;
+        }
+        Some(verdict)
+    }
+
+    /// The bytes of a block: `None` if it never answers, `Some(None)` if it has not got them.
+    pub fn read(&self, block: Block) -> Option<Option<Payload>> {
+        if self.mute {
+            return None;
+        }
+        Some(self.truth.has(block.piece).then_some(Payload { block, right: !self.lies }))
+    }
+}

@@ -1,0 +1,204 @@
+//! Who takes part in a world, and running it to its end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use samara_proto::bitfield::Bitfield;
+use samara_proto::ids::{PeerId, PieceIndex};
+use samara_proto::rng::Rng;
+use samara_proto::time::Time;
+use samara_proto::torrent::{Config, Input, Known, PieceLayers, Source, Stats, Torrent};
+
+use crate::disk::Disk;
+use crate::link::Path;
+use crate::node::Node;
+use crate::{Payload, Sample, World};
+
+/// Virtual time after which a download is said to hang.
+const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// What a node has at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Everything.
+    All,
+    /// Nothing.
+    Nothing,
+    /// Every `of`-th piece from the `part`-th on.
+    Part {
+        /// 0-based.
+        part: u32,
+        /// How many parts there are.
+        of: u32,
+    },
+}
+
+/// A node that takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// What it has.
+    pub holds: Holds,
+    /// It wants what it has not.
+    pub wants: bool,
+    /// It knows the info-hash only.
+    pub magnet: bool,
+    /// It knows the info dictionary but not the piece layers.
+    pub no_layers: bool,
+    /// It serves wrong bytes.
+    pub lies: bool,
+    /// It never serves a byte, but says it would.
+    pub mute: bool,
+    /// It takes pieces in order.
+    pub sequential: bool,
+    /// It is given the addresses of the others.
+    pub knows_others: bool,
+}
+
+impl Member {
+    const BASE: Self = Self {
+        holds: Holds::Nothing,
+        wants: true,
+        magnet: false,
+        no_layers: false,
+        lies: false,
+        mute: false,
+        sequential: false,
+        knows_others: true,
+    };
+
+    /// Has everything and waits to be called.
+    pub const SEED: Self = Self { holds: Holds::All, knows_others: false, ..Self::BASE };
+    /// Has nothing and calls everyone.
+    pub const LEECH: Self = Self::BASE;
+    /// Says it has everything, and lies.
+    pub const LIAR: Self = Self { lies: true, ..Self::SEED };
+    /// Says it has everything, and is silent.
+    pub const MUTE: Self = Self { mute: true, ..Self::SEED };
+    /// Knows only the info-hash.
+    pub const MAGNET: Self = Self { magnet: true, ..Self::BASE };
+
+    /// Has a part of the pieces, and wants no more.
+    pub const fn part(part: u32, of: u32) -> Self {
+        Self { holds: Holds::Part { part, of }, wants: false, ..Self::SEED }
+    }
+
+    fn have(&self, pieces: u32) -> Bitfield {
+        let mut have = Bitfield::new(pieces);
+        for piece in 0..pieces {
+            let held = match self.holds {
+                Holds::All => true,
+                Holds::Nothing => false,
+                Holds::Part { part, of } => piece % of == part,
+            };
+            if held {
+                have.insert(PieceIndex(piece));
+            }
+        }
+        have
+    }
+
+    /// Whether it is to have everything in the end.
+    const fn must_finish(&self) -> bool {
+        self.wants && !self.lies && !self.mute
+    }
+}
+
+/// A cast and a stage.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The torrent.
+    pub sample: Sample,
+    /// Who takes part.
+    pub members: Vec<Member>,
+    /// What links are like.
+    pub path: Path,
+    /// How often a link is cut.
+    pub cuts: Option<Duration>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Fingerprint of all that happened.
+    pub trace: u64,
+    /// Virtual time until the last was done.
+    pub took: Duration,
+    /// Numbers of each node at the end.
+    pub stats: Vec<Stats>,
+}
+
+impl Scenario {
+    /// These members over links of 20 ms and 4 MB/s that hold.
+    pub const fn new(sample: Sample, members: Vec<Member>) -> Self {
+        let path = Path { latency: Duration::from_millis(20), rate: 4_000_000 };
+        Self { sample, members, path, cuts: None }
+    }
+
+    /// The world at its beginning.
+    ///
+    /// # Panics
+    /// If the sample is no good.
+    pub fn world(&self, seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(self.path, self.cuts, rng.next_u64());
+        for (index, member) in self.members.iter().enumerate() {
+            let node = self.node(index, member, rng.next_u64(), world.now);
+            world.nodes.push(node);
+        }
+        for (index, member) in self.members.iter().enumerate() {
+            if !member.magnet {
+                world.give(index, Input::Ready { have: member.have(self.sample.info.num_pieces()) });
+            }
+            if member.knows_others {
+                let addrs = (0..self.members.len()).filter(|i| *i != index).map(addr).collect();
+                world.give(index, Input::Candidates { source: Source::User, addrs });
+            }
+        }
+        world
+    }
+
+    fn node(&self, index: usize, member: &Member, seed: u64, now: Time) -> Node {
+        let id = PeerId([index as u8 + 1; 20]);
+        let wanted = if member.wants { None } else { Some(Vec::new()) };
+        let config = Config { sequential: member.sequential, wanted, ..Config::new(id) };
+        let torrent = self.torrent(member, config, seed, now);
+        let have = member.have(self.sample.info.num_pieces());
+        let disk = Disk::new(self.sample.clone(), have, member.lies, member.mute);
+        Node::new(addr(index), id, torrent, disk, self.sample.clone())
+    }
+
+    fn torrent(&self, member: &Member, config: Config, seed: u64, now: Time) -> Torrent<Payload> {
+        if member.magnet {
+            return Torrent::new(config, self.sample.info.hashes(), seed, now);
+        }
+        let piece_layers = if member.no_layers { PieceLayers::new() } else { self.sample.layers.clone() };
+        let known = Known { info: self.sample.info.clone(), piece_layers };
+        Torrent::with_info(config, known, seed, now).expect("a good sample")
+    }
+
+    /// Runs until everyone who can has everything.
+    ///
+    /// # Panics
+    /// If an invariant breaks, or somebody never gets there.
+    pub fn run(&self, seed: u64) -> (Report, World) {
+        let mut world = self.world(seed);
+        let start = world.now;
+        while !self.is_over(&world) {
+            assert!(world.step(), "seed {seed}: work remains, but nothing will ever happen");
+            assert!(world.now.since(start) < PATIENCE, "seed {seed}: somebody hangs");
+        }
+        let stats = world.nodes.iter().map(|node| node.torrent.stats()).collect();
+        let report = Report { trace: world.trace.value(), took: world.now.since(start), stats };
+        (report, world)
+    }
+
+    fn is_over(&self, world: &World) -> bool {
+        let mut finishers = self.members.iter().zip(&world.nodes).filter(|(member, _)| member.must_finish());
+        finishers.all(|(_, node)| node.torrent.is_complete())
+    }
+}
+
+/// Where the `index`-th node listens.
+pub fn addr(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, index as u8 + 1], 6881))
+}

@@ -1,0 +1,155 @@
+//! Whole swarms, each with many seeds. A failure names its seed; the same seed fails again.
+
+use std::time::Duration;
+
+use samara_proto::ids::BLOCK_LEN;
+use samara_proto::metainfo::Format;
+use samara_proto::peer::{Departure, Violation};
+use samara_sim::link::Path;
+use samara_sim::scenario::addr;
+use samara_sim::{Member, Sample, Scenario};
+
+const KIB: u64 = 1024;
+
+fn sample(format: Format) -> Sample {
+    Sample::new(format, 4 * BLOCK_LEN, &[300 * KIB, 64 * KIB, 1, 0, 500 * KIB + 7])
+}
+
+fn all_formats() -> impl Iterator<Item = (u64, Format)> {
+    (0u64..).zip([Format::V1, Format::V2, Format::Hybrid].into_iter().cycle())
+}
+
+/// Runs `members` with `seeds` seeds, the formats in turn.
+fn each(seeds: usize, members: &[Member], check: impl Fn(&Scenario, u64)) {
+    for (seed, format) in all_formats().take(seeds) {
+        check(&Scenario::new(sample(format), members.to_vec()), seed);
+    }
+}
+
+#[test]
+fn one_seed_one_leech() {
+    each(60, &[Member::SEED, Member::LEECH], |scenario, seed| {
+        let (report, world) = scenario.run(seed);
+        assert_eq!(report.stats[1].wasted, 0, "seed {seed}");
+        assert!(report.took < Duration::from_secs(3), "seed {seed}: {:?}", report.took);
+        assert!(world.nodes[1].disk.truth().is_full());
+    });
+}
+
+#[test]
+fn equal_seeds_equal_traces() {
+    let scenario = Scenario::new(sample(Format::V1), vec![Member::SEED, Member::LEECH, Member::LEECH]);
+    let trace = |seed| scenario.run(seed).0;
+    assert_eq!(trace(1), trace(1));
+    assert_ne!(trace(1).trace, trace(2).trace);
+}
+
+#[test]
+fn three_that_have_a_third_each_make_a_whole() {
+    let thirds: Vec<_> = (0..3).map(|part| Member::part(part, 3)).chain([Member::LEECH]).collect();
+    each(40, &thirds, |scenario, seed| {
+        let (report, _) = scenario.run(seed);
+        assert!(report.stats[..3].iter().all(|s| s.uploaded > 0), "seed {seed}: all three serve");
+    });
+}
+
+#[test]
+fn leeches_help_each_other() {
+    let members = [Member::SEED, Member::LEECH, Member::LEECH, Member::LEECH, Member::LEECH];
+    each(20, &members, |scenario, seed| {
+        let (report, _) = scenario.run(seed);
+        let from_leeches: u64 = report.stats[1..].iter().map(|s| s.uploaded).sum();
+        assert!(from_leeches > 0, "seed {seed}");
+    });
+}
+
+#[test]
+fn a_magnet_link_is_enough() {
+    each(40, &[Member::SEED, Member::SEED, Member::MAGNET], |scenario, seed| {
+        let (_, world) = scenario.run(seed);
+        let fetched = world.nodes[2].news.layers.is_some();
+        assert_eq!(fetched, scenario.sample.info.format().has_v2(), "seed {seed}");
+    });
+}
+
+#[test]
+fn a_long_piece_layer_comes_in_runs_from_several_peers() {
+    let sample = Sample::new(Format::V2, BLOCK_LEN, &[1300 * u64::from(BLOCK_LEN), 5]);
+    let leech = Member { no_layers: true, ..Member::LEECH };
+    let scenario = Scenario::new(sample, vec![Member::SEED, Member::SEED, leech]);
+    for seed in 0..3 {
+        assert!(scenario.run(seed).1.nodes[2].news.layers.is_some());
+    }
+}
+
+#[test]
+fn lost_connections_are_made_again() {
+    for (seed, format) in all_formats().take(40) {
+        let members = vec![Member::SEED, Member::LEECH, Member::MAGNET];
+        let mut scenario = Scenario::new(sample(format), members);
+        scenario.path.rate = 200_000;
+        scenario.cuts = Some(Duration::from_secs(1));
+        let (_, world) = scenario.run(seed);
+        assert!(world.nodes[1].news.left.contains(&Departure::Io), "seed {seed}: something was cut");
+    }
+}
+
+#[test]
+fn a_liar_is_found_and_banned() {
+    each(60, &[Member::SEED, Member::LIAR, Member::LEECH], |scenario, seed| {
+        let (_, world) = scenario.run(seed);
+        let banned = &world.nodes[2].news.banned;
+        assert!(
+            banned.iter().all(|(a, why)| (a.ip(), *why) == (addr(1).ip(), Violation::BadPieces)),
+            "seed {seed}"
+        );
+    });
+    each(20, &[Member::SEED, Member::LIAR, Member::LIAR, Member::LEECH], |scenario, seed| {
+        let (_, world) = scenario.run(seed);
+        let honest = addr(0).ip();
+        assert!(world.nodes[3].news.banned.iter().all(|(a, _)| a.ip() != honest), "seed {seed}");
+    });
+}
+
+#[test]
+fn a_silent_peer_stops_nobody() {
+    each(40, &[Member::SEED, Member::MUTE, Member::LEECH], |scenario, seed| {
+        let (report, _) = scenario.run(seed);
+        assert!(report.took < Duration::from_secs(30), "seed {seed}: {:?}", report.took);
+    });
+}
+
+#[test]
+fn the_end_game_does_not_wait_for_the_slowest() {
+    for (seed, format) in all_formats().take(20) {
+        let members = vec![Member::SEED, Member::SEED, Member::SEED, Member::LEECH];
+        let mut scenario = Scenario::new(sample(format), members);
+        scenario.path = Path { latency: Duration::from_millis(100), rate: 100_000 };
+        let (report, _) = scenario.run(seed);
+        let total: u64 = report.stats[3].wanted;
+        assert!(report.stats[3].wasted < total / 4, "seed {seed}: {:?}", report.stats[3]);
+        assert!(report.took < Duration::from_secs(9), "seed {seed}: {:?}", report.took);
+    }
+}
+
+#[test]
+fn in_order_if_asked() {
+    each(20, &[Member::SEED, Member { sequential: true, ..Member::LEECH }], |scenario, seed| {
+        let mut world = scenario.world(seed);
+        while !world.nodes[1].torrent.is_complete() {
+            assert!(world.step());
+            let have = world.nodes[1].torrent.have().expect("it is ready");
+            assert!(have.iter().zip(0..).all(|(piece, n)| piece.0 == n), "seed {seed}: a gap");
+        }
+    });
+}
+
+#[test]
+fn a_fast_line_is_filled() {
+    // 50 MB over 100 MB/s and 10 ms: half a second, and the start.
+    let sample = Sample::new(Format::V1, 16 * BLOCK_LEN, &[48 << 20]);
+    let mut scenario = Scenario::new(sample, vec![Member::SEED, Member::LEECH]);
+    scenario.path = Path { latency: Duration::from_micros(500), rate: 100_000_000 };
+    let (report, _) = scenario.run(1);
+    assert!(report.took < Duration::from_millis(1300), "{:?}", report.took);
+}
