@@ -74,12 +74,38 @@ impl Info {
         let value = bencode::parse(&raw, Limits::METAINFO)?;
         let dict =
             value.as_dict().ok_or(MetainfoError::WrongType { key: "info", expected: "a dictionary" })?;
-        Parts::read(dict).map(|parts| parts.into_info(raw.clone()))
+        Self::read(dict, raw.clone())
     }
 
     /// As [`Info::parse`], from bytes already known to be a dictionary.
     pub(super) fn from_dict(dict: Dict<'_>) -> Result<Self, MetainfoError> {
-        Parts::read(dict).map(|parts| parts.into_info(dict.raw().into()))
+        Self::read(dict, dict.raw().into())
+    }
+
+    /// `raw` is what `dict` was read from.
+    fn read(dict: Dict<'_>, raw: Arc<[u8]>) -> Result<Self, MetainfoError> {
+        let fields = Fields::of(dict);
+        let format = fields.format()?;
+        let hashes = hash(dict.raw(), format);
+        let name = fields.name(&hashes);
+        let piece_length = fields.piece_length(format)?;
+        let pieces = fields.pieces(format)?;
+        let (files, single_file) = fields.files(format, &name, piece_length)?;
+        let num_pieces = count_pieces(&files, format, piece_length, pieces)?;
+        Ok(Self {
+            raw,
+            hashes,
+            format,
+            name,
+            piece_length,
+            num_pieces,
+            private: fields.private.and_then(Value::as_int).is_some_and(|n| n != 0),
+            source: text(fields.source),
+            total_size: files.iter().filter(|f| !f.attr.pad).map(|f| f.length).sum(),
+            files: files.into_boxed_slice(),
+            single_file,
+            pieces: range_within(dict.raw(), pieces),
+        })
     }
 
     /// Its exact bytes.
@@ -217,10 +243,10 @@ impl<'a> Fields<'a> {
         let utf8 = text(self.name_utf8).filter(|name| std::str::from_utf8(name).is_ok());
         match utf8.or_else(|| text(self.name)) {
             Some(name) => String::from_utf8_lossy(name).into_owned(),
-            None => hashes
-                .v1()
-                .map_or_else(|| hashes.v2().map(|h| h.to_string()), |h| Some(h.to_string()))
-                .unwrap_or_default(),
+            None => match hashes {
+                InfoHashes::V1(hash) | InfoHashes::Hybrid(hash, _) => hash.to_string(),
+                InfoHashes::V2(hash) => hash.to_string(),
+            },
         }
     }
 
@@ -274,40 +300,6 @@ impl<'a> Fields<'a> {
             return Err(MetainfoError::PiecesLength(hashes.len()));
         }
         Ok(hashes)
-    }
-}
-
-/// An [`Info`] but for its bytes.
-struct Parts(Info);
-
-impl Parts {
-    fn read(dict: Dict<'_>) -> Result<Self, MetainfoError> {
-        let fields = Fields::of(dict);
-        let format = fields.format()?;
-        let hashes = hash(dict.raw(), format);
-        let name = fields.name(&hashes);
-        let piece_length = fields.piece_length(format)?;
-        let pieces = fields.pieces(format)?;
-        let (files, single_file) = fields.files(format, &name, piece_length)?;
-        let num_pieces = count_pieces(&files, format, piece_length, pieces)?;
-        Ok(Self(Info {
-            raw: Arc::default(),
-            hashes,
-            format,
-            name,
-            piece_length,
-            num_pieces,
-            private: fields.private.and_then(Value::as_int).is_some_and(|n| n != 0),
-            source: text(fields.source),
-            total_size: files.iter().filter(|f| !f.attr.pad).map(|f| f.length).sum(),
-            files: files.into_boxed_slice(),
-            single_file,
-            pieces: range_within(dict.raw(), pieces),
-        }))
-    }
-
-    fn into_info(self, raw: Arc<[u8]>) -> Info {
-        Info { raw, ..self.0 }
     }
 }
 

@@ -165,3 +165,17 @@ fn a_path_holds_what_a_name_cannot() {
     assert_eq!(path.components().collect::<Vec<_>>(), ["a\u{fffd}b", "..", "c/d"]);
     assert_eq!((path.name(), path.to_string().as_str()), ("c/d", "a\u{fffd}b/../c/d"));
 }
+
+#[test]
+fn a_pad_file_is_no_link_whatever_else_it_says() {
+    let info = info(|d| {
+        d.list("files", |l| {
+            l.dict(|d| {
+                d.int("length", 0);
+                d.bytes("attr", "pl");
+            });
+        });
+    });
+    let file = &info.files()[0];
+    assert!(file.attr.pad && !file.attr.symlink && file.symlink.is_none());
+}
