@@ -10,7 +10,7 @@ use samara_proto::time::Time;
 
 use crate::Payload;
 
-/// Bytes under way in one direction before the sender must wait.
+/// Bytes under way in one direction before the sender must wait; more if the path holds more.
 const BUFFER: u32 = 128 * 1024;
 
 /// What comes out of a pipe at once.
@@ -67,6 +67,12 @@ impl Pipe {
         Self { path, free_at: now, under_way: 0, queue: VecDeque::new() }
     }
 
+    /// Bytes under way before the sender must wait.
+    fn capacity(&self) -> u32 {
+        let holds = u128::from(self.path.rate) * self.path.latency.as_micros() / 500_000;
+        BUFFER.saturating_add(u32::try_from(holds).unwrap_or(u32::MAX))
+    }
+
     fn push(&mut self, now: Time, chunk: Chunk) {
         let time = Duration::from_micros(u64::from(chunk.len()) * 1_000_000 / self.path.rate.max(1));
         self.free_at = self.free_at.max(now) + time;
@@ -107,13 +113,13 @@ impl Link {
     }
 
     /// Whether `side` may send more.
-    pub const fn has_room(&self, side: usize) -> bool {
-        self.pipes[side].under_way < BUFFER
+    pub fn has_room(&self, side: usize) -> bool {
+        self.pipes[side].under_way < self.pipes[side].capacity()
     }
 
-    /// Bytes under way that `side` sent.
-    pub const fn under_way(&self, side: usize) -> u32 {
-        self.pipes[side].under_way
+    /// Bytes under way that `side` sent, beyond what the path holds.
+    pub fn excess(&self, side: usize) -> u32 {
+        self.pipes[side].under_way.saturating_sub(self.pipes[side].capacity())
     }
 
     /// `side` sends.

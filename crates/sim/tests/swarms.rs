@@ -15,14 +15,20 @@ fn sample(format: Format) -> Sample {
     Sample::new(format, 4 * BLOCK_LEN, &[300 * KIB, 64 * KIB, 1, 0, 500 * KIB + 7])
 }
 
+/// Large enough that no window holds all of it.
+fn large(format: Format) -> Sample {
+    Sample::new(format, 16 * BLOCK_LEN, &[3 << 20, 5 << 20, 100, (1 << 20) + 1])
+}
+
 fn all_formats() -> impl Iterator<Item = (u64, Format)> {
     (0u64..).zip([Format::V1, Format::V2, Format::Hybrid].into_iter().cycle())
 }
 
-/// Runs `members` with `seeds` seeds, the formats in turn.
+/// Runs `members` with `seeds` seeds, the formats in turn; now and then with a large torrent.
 fn each(seeds: usize, members: &[Member], check: impl Fn(&Scenario, u64)) {
     for (seed, format) in all_formats().take(seeds) {
-        check(&Scenario::new(sample(format), members.to_vec()), seed);
+        let sample = if seed % 8 < 6 { sample(format) } else { large(format) };
+        check(&Scenario::new(sample, members.to_vec()), seed);
     }
 }
 
@@ -31,7 +37,9 @@ fn one_seed_one_leech() {
     each(60, &[Member::SEED, Member::LEECH], |scenario, seed| {
         let (report, world) = scenario.run(seed);
         assert_eq!(report.stats[1].wasted, 0, "seed {seed}");
-        assert!(report.took < Duration::from_secs(3), "seed {seed}: {:?}", report.took);
+        // The slowest line that this path may be has 2 MB/s.
+        let limit = Duration::from_secs(1) + Duration::from_micros(report.stats[1].wanted / 2);
+        assert!(report.took < limit, "seed {seed}: {:?}", report.took);
         assert!(world.nodes[1].disk.truth().is_full());
     });
 }
@@ -97,8 +105,9 @@ fn lost_connections_are_made_again() {
 #[test]
 fn a_liar_is_found_and_banned() {
     each(60, &[Member::SEED, Member::LIAR, Member::LEECH], |scenario, seed| {
-        let (_, world) = scenario.run(seed);
+        let (report, world) = scenario.run(seed);
         let banned = &world.nodes[2].news.banned;
+        assert!(report.stats[2].wasted < 1 << 19 || !banned.is_empty(), "seed {seed}: it goes on lying");
         assert!(
             banned.iter().all(|(a, why)| (a.ip(), *why) == (addr(1).ip(), Violation::BadPieces)),
             "seed {seed}"
@@ -115,7 +124,8 @@ fn a_liar_is_found_and_banned() {
 fn a_silent_peer_stops_nobody() {
     each(40, &[Member::SEED, Member::MUTE, Member::LEECH], |scenario, seed| {
         let (report, _) = scenario.run(seed);
-        assert!(report.took < Duration::from_secs(30), "seed {seed}: {:?}", report.took);
+        // Long before it is snubbed: the end game asks the other one too.
+        assert!(report.took < Duration::from_secs(12), "seed {seed}: {:?}", report.took);
     });
 }
 
@@ -146,10 +156,12 @@ fn in_order_if_asked() {
 
 #[test]
 fn a_fast_line_is_filled() {
-    // 50 MB over 100 MB/s and 10 ms: half a second, and the start.
-    let sample = Sample::new(Format::V1, 16 * BLOCK_LEN, &[48 << 20]);
-    let mut scenario = Scenario::new(sample, vec![Member::SEED, Member::LEECH]);
-    scenario.path = Path { latency: Duration::from_micros(500), rate: 100_000_000 };
-    let (report, _) = scenario.run(1);
-    assert!(report.took < Duration::from_millis(1300), "{:?}", report.took);
+    // 48 MiB at 50 to 150 MB/s: a second at most, and the start.
+    for (latency, limit) in [(500, 1200), (50_000, 2200)] {
+        let sample = Sample::new(Format::V1, 16 * BLOCK_LEN, &[48 << 20]);
+        let mut scenario = Scenario::new(sample, vec![Member::SEED, Member::LEECH]);
+        scenario.path = Path { latency: Duration::from_micros(latency), rate: 100_000_000 };
+        let (report, _) = scenario.run(1);
+        assert!(report.took < Duration::from_millis(limit), "{latency} us: {:?}", report.took);
+    }
 }
