@@ -271,8 +271,11 @@ fn holes_are_zeros() {
         let mut world = World::new(piece as u32, &[(0, false)], format, 9);
         let mut file = fs::File::create(world.path(0)).unwrap();
         file.set_len(len as u64).unwrap();
-        file.seek(SeekFrom::Start(7 * piece as u64 + 5)).unwrap();
-        file.write_all(b"data").unwrap();
+        // Early in one piece, late in another.
+        for at in [7 * piece + 5, 21 * piece - 9] {
+            file.seek(SeekFrom::Start(at as u64)).unwrap();
+            file.write_all(b"data").unwrap();
+        }
         world.layout = Layout::new(piece as u32, [(len as u64, false)], format == Format::V2).unwrap();
         world.contents[0] = fs::read(world.path(0)).unwrap();
         let hashes = world.hash(2).unwrap();
