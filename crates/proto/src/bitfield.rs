@@ -97,6 +97,14 @@ impl Bitfield {
     }
 }
 
+impl Extend<PieceIndex> for Bitfield {
+    fn extend<I: IntoIterator<Item = PieceIndex>>(&mut self, pieces: I) {
+        for piece in pieces {
+            self.insert(piece);
+        }
+    }
+}
+
 impl std::fmt::Debug for Bitfield {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Bitfield({} of {})", self.ones, self.len)
