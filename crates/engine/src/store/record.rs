@@ -4,32 +4,23 @@ use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use samara_proto::bencode::{self, Limits, Value};
+use samara_proto::bencode::{self, Limits, ListWriter, Value};
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{FileIndex, PieceIndex};
 use samara_proto::layout::Layout;
 
+use crate::disk::Stamp;
+
 /// Raised when the meaning of a field changes; records of another version are ignored.
 const VERSION: i64 = 1;
-
-/// What a file looked like when the record was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileStamp {
-    /// It had its final name.
-    pub whole: bool,
-    /// Its length in bytes.
-    pub size: u64,
-    /// Its modification time in nanoseconds since 1970.
-    pub modified: i64,
-}
 
 /// What is saved of one torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Pieces that are verified and synced.
     pub have: Bitfield,
-    /// One for each file in the torrent's order; zeros where there is none.
-    pub files: Vec<FileStamp>,
+    /// What each file looked like, in the torrent's order; `None` for what has no file of its own.
+    pub files: Vec<Option<Stamp>>,
     /// The `.torrent`, so that a magnet link needs its metadata only once.
     pub torrent: Vec<u8>,
 }
@@ -41,9 +32,7 @@ impl Record {
         bencode::write_dict(&mut out, |d| {
             d.list("files", |l| {
                 for file in &self.files {
-                    l.int(file.whole.into());
-                    l.int(i64::try_from(file.size).unwrap_or(i64::MAX));
-                    l.int(file.modified);
+                    l.list(|l| file.iter().for_each(|file| write_stamp(l, file)));
                 }
             });
             d.bytes("have", self.have.as_bytes());
@@ -61,15 +50,9 @@ impl Record {
             return None;
         }
         let pieces = u32::try_from(dict.get("pieces")?.as_int()?).ok()?;
-        let numbers: Vec<i64> =
-            dict.get("files")?.as_list()?.iter().map(Value::as_int).collect::<Option<_>>()?;
-        let (files, []) = numbers.as_chunks() else { return None };
-        let stamp = |&[whole, size, modified]: &[i64; 3]| {
-            Some(FileStamp { whole: whole != 0, size: u64::try_from(size).ok()?, modified })
-        };
         Some(Self {
             have: Bitfield::from_bytes(dict.get("have")?.as_bytes()?, pieces)?,
-            files: files.iter().map(stamp).collect::<Option<_>>()?,
+            files: dict.get("files")?.as_list()?.iter().map(read_stamp).collect::<Option<_>>()?,
             torrent: dict.get("torrent")?.as_bytes()?.to_vec(),
         })
     }
@@ -77,7 +60,7 @@ impl Record {
     /// The pieces that need not be hashed again, given what the files look like `now`: those of files that still have
     /// their final name, size and modification time, and those of unfinished files that did not shrink or grow older.
     /// Files with `None` in `now` (pads, and files that are not wanted) hold nothing back.
-    pub fn trusted(&self, layout: &Layout, now: &[Option<FileStamp>]) -> Bitfield {
+    pub fn trusted(&self, layout: &Layout, now: &[Option<Stamp>]) -> Bitfield {
         let mut trusted = Bitfield::new(layout.num_pieces());
         if self.have.len() != layout.num_pieces() || self.files.len() != now.len() {
             return trusted;
@@ -90,27 +73,45 @@ impl Record {
         trusted
     }
 
-    fn intact(&self, layout: &Layout, now: &[Option<FileStamp>], piece: PieceIndex) -> bool {
+    fn intact(&self, layout: &Layout, now: &[Option<Stamp>], piece: PieceIndex) -> bool {
         layout.spans(piece, 0, layout.piece_len(piece)).all(|span| {
             let FileIndex(i) = span.file;
             match (self.files[i as usize], now[i as usize]) {
                 (_, None) => true,
-                (then, Some(file)) if then.whole => file == then,
-                (then, Some(file)) => {
-                    file.modified >= then.modified && file.size >= span.offset + u64::from(span.len)
+                (None, Some(_)) => false,
+                (Some(then), Some(file)) if then.whole => file == then,
+                (Some(then), Some(file)) => {
+                    file.mtime >= then.mtime && file.len >= span.offset + u64::from(span.len)
                 }
             }
         })
     }
 }
 
-/// What a file looks like now; zeros if it is not there. `part` is its name while it is unfinished.
-pub fn stamp(path: &Path, part: &Path) -> FileStamp {
+fn write_stamp(l: &mut ListWriter<'_>, file: &Stamp) {
+    l.int(file.whole.into());
+    l.int(i64::try_from(file.len).unwrap_or(i64::MAX));
+    l.int(file.mtime);
+}
+
+/// An empty list is no stamp; anything but that or a stamp is damage.
+fn read_stamp(value: Value<'_>) -> Option<Option<Stamp>> {
+    let numbers: Vec<i64> = value.as_list()?.iter().map(Value::as_int).collect::<Option<_>>()?;
+    match numbers[..] {
+        [] => Some(None),
+        [whole, len, mtime] => Some(Some(Stamp { whole: whole != 0, len: u64::try_from(len).ok()?, mtime })),
+        _ => None,
+    }
+}
+
+/// What a file looks like now; nothing but zeros if it is not there. `part` is its name while it is unfinished.
+pub fn stamp(path: &Path, part: &Path) -> Stamp {
     let look = |path: &Path, whole| {
         let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
         let since = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        let modified = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
-        Some(FileStamp { whole, size: meta.len(), modified })
+        let mtime = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        Some(Stamp { whole, len: meta.len(), mtime })
     };
-    look(path, true).or_else(|| look(part, false)).unwrap_or_default()
+    let missing = Stamp { whole: false, len: 0, mtime: 0 };
+    look(path, true).or_else(|| look(part, false)).unwrap_or(missing)
 }

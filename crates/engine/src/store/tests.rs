@@ -3,6 +3,7 @@ use samara_proto::ids::{InfoHashV1, InfoHashes, PieceIndex};
 use samara_proto::layout::Layout;
 
 use super::*;
+use crate::disk::Stamp;
 
 /// A folder that goes away with the test.
 struct Temp(PathBuf);
@@ -29,8 +30,9 @@ fn record() -> Record {
     let mut have = Bitfield::new(11);
     [0, 3, 10].into_iter().for_each(|p| assert!(have.insert(PieceIndex(p))));
     let files = vec![
-        FileStamp { whole: true, size: 5, modified: -3 },
-        FileStamp { whole: false, size: u64::MAX >> 1, modified: i64::MAX },
+        Some(Stamp { whole: true, len: 5, mtime: -3 }),
+        None,
+        Some(Stamp { whole: false, len: u64::MAX >> 1, mtime: i64::MAX }),
     ];
     Record { have, files, torrent: b"d4:infode".to_vec() }
 }
@@ -75,21 +77,22 @@ fn only_one_may_write_a_download() {
 fn only_files_that_did_not_change_are_believed() {
     // Pieces 0 and 1 lie in the first file, 2 in both, 3 and 4 in the second.
     let layout = Layout::new(16_384, [(40_000, false), (30_000, false)], false).unwrap();
-    let whole = FileStamp { whole: true, size: 40_000, modified: 100 };
-    let part = FileStamp { whole: false, size: 30_000, modified: 100 };
+    let whole = Stamp { whole: true, len: 40_000, mtime: 100 };
+    let part = Stamp { whole: false, len: 30_000, mtime: 100 };
+    let missing = Stamp { whole: false, len: 0, mtime: 0 };
     let have = Bitfield::full(layout.num_pieces());
-    let record = Record { have, files: vec![whole, part], torrent: Vec::new() };
-    let trust = |a: Option<FileStamp>, b: Option<FileStamp>| {
+    let record = Record { have, files: vec![Some(whole), Some(part)], torrent: Vec::new() };
+    let trust = |a: Option<Stamp>, b: Option<Stamp>| {
         record.trusted(&layout, &[a, b]).iter().map(|p| p.0).collect::<Vec<_>>()
     };
     assert_eq!(trust(Some(whole), Some(part)), [0, 1, 2, 3, 4]);
-    let touched = FileStamp { modified: 101, ..whole };
+    let touched = Stamp { mtime: 101, ..whole };
     assert_eq!(trust(Some(touched), Some(part)), [3, 4], "a finished file that changed is hashed");
-    let later = FileStamp { modified: 101, ..part };
+    let later = Stamp { mtime: 101, ..part };
     assert_eq!(trust(Some(whole), Some(later)), [0, 1, 2, 3, 4], "an unfinished file goes on changing");
-    let older = FileStamp { modified: 99, ..part };
+    let older = Stamp { mtime: 99, ..part };
     assert_eq!(trust(Some(whole), Some(older)), [0, 1], "but not backwards");
-    let short = FileStamp { size: 20_000, ..part };
+    let short = Stamp { len: 20_000, ..part };
     assert_eq!(trust(Some(whole), Some(short)), [0, 1, 2], "what lies behind the end is gone");
-    assert_eq!(trust(Some(FileStamp::default()), None), [3, 4], "an unwanted file holds nothing back");
+    assert_eq!(trust(Some(missing), None), [3, 4], "an unwanted file holds nothing back");
 }
