@@ -1,0 +1,198 @@
+//! What a program that embeds the engine sees: how a torrent is added, what it tells, and what it looks like now.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use samara_proto::ids::InfoHashes;
+use samara_proto::metainfo::{Info, Metainfo};
+use samara_proto::peer::Departure;
+
+/// Settings of a [`Client`](crate::Client).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to accept connections; port 0 picks a free one. Empty: outgoing connections only.
+    pub listen: Vec<SocketAddr>,
+    /// Where resume data is kept; `None` keeps none, so that a restart hashes what is on disk.
+    pub state_dir: Option<PathBuf>,
+    /// Connections of all torrents together, incoming and outgoing.
+    pub max_peers: usize,
+    /// Bytes of payload held in memory before reading from sockets pauses.
+    pub disk_budget: usize,
+    /// Disk threads, which hash and write.
+    pub disk_threads: usize,
+    /// Files held open at once.
+    pub max_open_files: usize,
+    /// Client name and version for the extension handshake (BEP 10).
+    pub client_name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            state_dir: None,
+            max_peers: 500,
+            disk_budget: 64 << 20,
+            disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().min(4)),
+            max_open_files: 128,
+            client_name: concat!("Samara ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Decides, once the files are known, which of them are wanted: one flag per file in the torrent's order, pad files
+/// counted. An error ends the torrent with that message.
+pub type SelectFn = Box<dyn FnOnce(&Info) -> Result<Vec<bool>, String> + Send>;
+
+/// A torrent to add.
+pub struct AddTorrent {
+    /// What is known of it.
+    pub source: AddSource,
+    /// The folder that holds, or will hold, the torrent's name.
+    pub dir: PathBuf,
+    /// Peers to connect to, and to return to for as long as the torrent runs.
+    pub peers: Vec<SocketAddr>,
+    /// What to do with data that is there already.
+    pub mode: Mode,
+    /// Which files are wanted; `None` wants all.
+    pub select: Option<SelectFn>,
+    /// Pieces in order rather than rarest first.
+    pub sequential: bool,
+    /// Where each file lies, if not below `dir`: absolute paths in the torrent's order, `None` for pad files. The
+    /// files are never written, renamed or created then.
+    pub paths: Option<Vec<Option<PathBuf>>>,
+}
+
+impl AddTorrent {
+    /// Downloads a torrent into `dir`, wanting all of it.
+    pub fn new(source: AddSource, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            source,
+            dir: dir.into(),
+            peers: Vec::new(),
+            mode: Mode::Download,
+            select: None,
+            sequential: false,
+            paths: None,
+        }
+    }
+}
+
+/// What is known of a torrent when it is added.
+#[derive(Clone, Debug)]
+pub enum AddSource {
+    /// All of it.
+    Metainfo(Box<Metainfo>),
+    /// Only its hashes: the rest comes from peers (BEP 9).
+    Magnet {
+        /// v1, v2 or both.
+        hashes: InfoHashes,
+        /// A name to show until the real one is known.
+        name: Option<String>,
+    },
+}
+
+/// What a torrent is added for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Fetch what is missing. Data that is there is hashed and adopted.
+    Download,
+    /// Share what is there after hashing it; fail if some of it is missing. Nothing is written.
+    Seed,
+    /// Share what is there without hashing: the caller has just done so. Nothing is written.
+    Trusted,
+}
+
+/// What happened to a torrent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TorrentEvent {
+    /// The info dictionary is known.
+    Metadata(Arc<Info>),
+    /// Data on disk is being hashed.
+    Checking {
+        /// Bytes looked at.
+        done: u64,
+        /// Bytes to look at.
+        total: u64,
+    },
+    /// What is there is known; pieces flow from now on.
+    Started,
+    /// Every wanted byte is verified and in its file, under its final name.
+    Complete {
+        /// The file, or the folder.
+        path: PathBuf,
+    },
+    /// A peer came or went.
+    Peer {
+        /// Its address.
+        addr: SocketAddr,
+        /// What became of it.
+        state: PeerState,
+        /// Its name for itself, once known.
+        client: Option<String>,
+        /// Why it went.
+        reason: Option<Departure>,
+    },
+    /// Something the user should know, that stops nothing.
+    Warning(String),
+    /// The torrent waits, and goes on by itself once the cause is gone.
+    Paused(String),
+    /// It goes on.
+    Resumed,
+    /// The torrent ended for this reason.
+    Failed(String),
+}
+
+/// Where a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// The handshake is done.
+    Connected,
+    /// It is gone.
+    Gone,
+}
+
+/// Where a torrent stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// The info dictionary is not known yet.
+    #[default]
+    Metadata,
+    /// Data on disk is being hashed.
+    Checking,
+    /// Pieces are missing.
+    Downloading,
+    /// All wanted pieces are there.
+    Seeding,
+    /// The disk is full.
+    Paused,
+    /// It ended with an error.
+    Failed,
+}
+
+/// A torrent at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Where it stands.
+    pub state: State,
+    /// Wanted bytes that are verified.
+    pub done: u64,
+    /// Wanted bytes.
+    pub total: u64,
+    /// Payload received, bytes per second.
+    pub down_rate: u64,
+    /// Payload sent, bytes per second.
+    pub up_rate: u64,
+    /// Payload received in this run, bytes.
+    pub downloaded: u64,
+    /// Payload sent in this run, bytes.
+    pub uploaded: u64,
+    /// Peers connected.
+    pub peers: u32,
+    /// Those of them that have everything.
+    pub seeds: u32,
+    /// How full each of at most 64 equal stretches of the torrent is, 0 to 255.
+    pub piece_map: Vec<u8>,
+}

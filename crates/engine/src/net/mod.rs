@@ -1,0 +1,3 @@
+//! Sockets: how they are bound, accepted, connected and set up.
+
+pub(crate) mod tcp;

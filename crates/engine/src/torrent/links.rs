@@ -1,0 +1,181 @@
+//! The owner's side of its connections: their tasks, and what is on its way to them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use samara_proto::ids::{InfoHashes, PeerKey};
+use samara_proto::peer::{Command, Config, Connection, Prefix};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+
+use super::ToTorrent;
+use super::opening::Opened;
+use crate::client::Shared;
+use crate::disk::{Buf, StorageHandle};
+use crate::net::tcp;
+use crate::peer::Peer;
+
+/// Batches that may wait for one connection. What does not fit waits with the owner until the next round.
+const PEER_INBOX: usize = 16;
+
+/// Commands that may wait with the owner for one connection: far more than any honest one leaves unread.
+const MAX_WAITING: usize = 65_536;
+
+/// All connections of one torrent.
+pub(super) struct Links {
+    shared: Arc<Shared>,
+    config: Config,
+    owner: mpsc::Sender<ToTorrent>,
+    peers: BTreeMap<PeerKey, Link>,
+    /// Connections with commands to flush.
+    dirty: Vec<PeerKey>,
+    tasks: JoinSet<()>,
+    /// Set once pieces can be read.
+    storage: Arc<OnceLock<StorageHandle>>,
+    next: u64,
+}
+
+struct Link {
+    inbox: mpsc::Sender<Vec<Command>>,
+    waiting: Vec<Command>,
+    dirty: bool,
+}
+
+impl Links {
+    pub(super) fn new(shared: Arc<Shared>, config: Config, owner: mpsc::Sender<ToTorrent>) -> Self {
+        let (tasks, storage) = (JoinSet::new(), Arc::default());
+        Self { shared, config, owner, peers: BTreeMap::new(), dirty: Vec::new(), tasks, storage, next: 0 }
+    }
+
+    /// Runs something beside the connections, to be ended with them.
+    pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
+    pub(super) fn connect(&mut self, addr: SocketAddr) {
+        let owner = self.owner.clone();
+        let permit = Arc::clone(&self.shared.connections).try_acquire_owned();
+        self.tasks.spawn(async move {
+            let stream = match permit {
+                Ok(permit) => tcp::connect(addr).await.ok().map(|stream| (stream, permit)),
+                Err(_) => None,
+            };
+            let _ = owner.send(ToTorrent::Outgoing { addr, stream }).await;
+        });
+    }
+
+    /// Starts the task of a connection that we opened.
+    pub(super) fn outgoing(
+        &mut self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        hashes: InfoHashes,
+    ) -> PeerKey {
+        let conn = Connection::outgoing(self.config(addr), hashes, self.shared.clock.now());
+        self.start(stream, permit, conn)
+    }
+
+    /// Starts the task of a connection that came in; `None` if there is no room.
+    pub(super) fn incoming(
+        &mut self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        prefix: Prefix,
+        hashes: InfoHashes,
+    ) -> Option<PeerKey> {
+        let permit = Arc::clone(&self.shared.connections).try_acquire_owned().ok()?;
+        let conn = Connection::incoming(self.config(addr), hashes, prefix, self.shared.clock.now());
+        Some(self.start(stream, permit, conn))
+    }
+
+    fn config(&self, addr: SocketAddr) -> Config {
+        Config { remote_ip: Some(addr.ip()), ..self.config.clone() }
+    }
+
+    fn start(&mut self, stream: TcpStream, permit: OwnedSemaphorePermit, conn: Connection<Buf>) -> PeerKey {
+        let key = PeerKey(self.next);
+        self.next += 1;
+        let (tell, inbox) = mpsc::channel(PEER_INBOX);
+        self.peers.insert(key, Link { inbox: tell, waiting: Vec::new(), dirty: false });
+        let peer = Peer {
+            key,
+            stream,
+            conn,
+            clock: self.shared.clock,
+            pool: self.shared.disk.pool().clone(),
+            storage: Arc::clone(&self.storage),
+            inbox,
+            torrent: self.owner.clone(),
+        };
+        self.tasks.spawn(async move {
+            peer.run().await;
+            drop(permit);
+        });
+        key
+    }
+
+    /// Puts a command into the batch of a connection. One that is gone needs none.
+    pub(super) fn send(&mut self, peer: PeerKey, command: Command) {
+        if let Some(link) = self.peers.get_mut(&peer) {
+            link.waiting.push(command);
+            if !link.dirty {
+                link.dirty = true;
+                self.dirty.push(peer);
+            }
+        }
+    }
+
+    /// Lets every connection, present and future, check indices and read pieces.
+    pub(super) fn opened(&mut self, opened: &Opened) {
+        self.config.shape = Some(opened.shape());
+        let _ = self.storage.set(opened.storage.clone());
+    }
+
+    /// Hands the batches over. A connection that takes none is cut off: losing its inbox ends it.
+    pub(super) fn flush(&mut self) {
+        let mut gone = Vec::new();
+        for peer in std::mem::take(&mut self.dirty) {
+            let Some(link) = self.peers.get_mut(&peer) else { continue };
+            link.dirty = false;
+            let place = link.inbox.try_reserve();
+            match place {
+                Ok(place) => place.send(std::mem::take(&mut link.waiting)),
+                Err(mpsc::error::TrySendError::Full(())) if link.waiting.len() < MAX_WAITING => {
+                    link.dirty = true;
+                    self.dirty.push(peer);
+                }
+                Err(_) => gone.push(peer),
+            }
+        }
+        gone.into_iter().for_each(|peer| self.remove(peer));
+    }
+
+    /// Whether batches wait for a full inbox, so that another flush is due soon.
+    pub(super) fn backlog(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Forgets a connection that said its last word.
+    pub(super) fn remove(&mut self, peer: PeerKey) {
+        self.peers.remove(&peer);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// Drops what is known of tasks that ended.
+    pub(super) fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Ends what is still running and waits for it.
+    pub(super) async fn shutdown(&mut self) {
+        self.peers.clear();
+        self.tasks.shutdown().await;
+    }
+}

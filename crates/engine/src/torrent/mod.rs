@@ -1,0 +1,372 @@
+//! The owner task of a torrent: the one place that touches its [`Machine`]. It carries messages between the machine,
+//! the connections, the disk and the user, and decides nothing itself.
+
+mod keeper;
+mod life;
+mod links;
+mod opening;
+mod readers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use samara_proto::ids::{PeerId, PeerKey, PieceIndex};
+use samara_proto::layout::LayoutError;
+use samara_proto::metainfo::Metainfo;
+use samara_proto::peer::{self, Command, Departure, Event, Prefix};
+use samara_proto::torrent::{self as machine, Input, Known, Output, PeerStatus, Source, Torrent as Machine};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+
+use self::keeper::Keeper;
+use self::links::Links;
+use self::opening::{OpenError, Opened, Opening};
+use self::readers::Readers;
+use crate::api::{AddSource, AddTorrent, PeerState, Snapshot, TorrentEvent};
+use crate::client::Shared;
+use crate::disk::{Buf, DiskEvent, StoreJob};
+use crate::handle::ReadError;
+
+/// Messages taken at once, so that one round of the machine serves many blocks.
+const ROUND: usize = 64;
+
+/// When the machine names no deadline.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// How long connections may take to end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What reaches an owner.
+pub(crate) enum ToTorrent {
+    /// A connection has something to say.
+    Peer(PeerKey, Vec<Event<Buf>>),
+    /// Somebody connected and asks for this torrent.
+    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix },
+    /// A connection that we wanted, with its place among all connections; `None` if it came to nothing.
+    Outgoing { addr: SocketAddr, stream: Option<(TcpStream, OwnedSemaphorePermit)> },
+    /// Hashing of what is on disk got this far, in bytes.
+    Checking { done: u64, total: u64 },
+    /// The storage is open, or will never be.
+    Opened(Box<Result<Opened, OpenError>>),
+    /// From the user.
+    Control(Control),
+}
+
+/// What a user asks.
+pub(crate) enum Control {
+    Snapshot(oneshot::Sender<Snapshot>),
+    Peers(oneshot::Sender<Vec<PeerStatus>>),
+    Metainfo(oneshot::Sender<Option<Arc<Metainfo>>>),
+    ReadPiece(PieceIndex, oneshot::Sender<Result<Vec<u8>, ReadError>>),
+    Stop,
+}
+
+/// How the world reaches an owner, and hears of it.
+pub(crate) struct Ends {
+    pub(crate) inbox: mpsc::Receiver<ToTorrent>,
+    /// The sending end of `inbox`, for those whom the owner starts.
+    pub(crate) me: mpsc::Sender<ToTorrent>,
+    pub(crate) news: broadcast::Sender<TorrentEvent>,
+}
+
+/// What is known of the data on disk.
+enum Data {
+    /// The info dictionary is not here yet.
+    Unknown,
+    /// It is being opened and checked.
+    Opening,
+    /// Pieces can be stored and read.
+    Open(Opened),
+}
+
+/// The owner of one torrent.
+pub(crate) struct Owner {
+    shared: Arc<Shared>,
+    machine: Machine<Buf>,
+    inbox: mpsc::Receiver<ToTorrent>,
+    me: mpsc::Sender<ToTorrent>,
+    links: Links,
+    news: broadcast::Sender<TorrentEvent>,
+    data: Data,
+    /// What opening needs; taken when it begins.
+    opening: Option<Opening>,
+    metainfo: Option<Arc<Metainfo>>,
+    keeper: Keeper,
+    readers: Readers,
+    /// Blocks for the disk, handed over once a round.
+    store: Vec<StoreJob>,
+    /// Ends a check that is under way.
+    cancel: Arc<AtomicBool>,
+    /// The disk is full.
+    full: bool,
+    /// It ended with an error.
+    failed: bool,
+    /// It ends when all connections said goodbye, or then.
+    stopping: Option<Instant>,
+}
+
+impl Owner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        add: AddTorrent,
+        identity: (PeerId, u64),
+        ends: Ends,
+    ) -> Result<Self, LayoutError> {
+        let now = shared.clock.now();
+        let AddTorrent { source, dir, peers, mode, select, sequential, paths } = add;
+        let (hashes, metainfo) = match source {
+            AddSource::Metainfo(metainfo) => (metainfo.info.hashes(), Some(Arc::new(*metainfo))),
+            AddSource::Magnet { hashes, .. } => (hashes, None),
+        };
+        let (peer_id, seed) = identity;
+        let config = machine::Config { sequential, ..machine::Config::new(peer_id) };
+        let mut machine = match &metainfo {
+            Some(m) => {
+                let known = Known { info: Arc::clone(&m.info), piece_layers: m.piece_layers.clone() };
+                Machine::with_info(config, known, seed, now)?
+            }
+            None => Machine::new(config, hashes, seed, now),
+        };
+        machine.handle(now, Input::Candidates { source: Source::User, addrs: peers });
+        let mut connection = peer::Config::new(peer_id);
+        connection.client = shared.config.client_name.as_str().into();
+        connection.listen_port = shared.port;
+        Ok(Self {
+            links: Links::new(Arc::clone(&shared), connection, ends.me.clone()),
+            machine,
+            inbox: ends.inbox,
+            me: ends.me,
+            news: ends.news,
+            data: Data::Unknown,
+            opening: Some(Opening { dir, mode, select, paths }),
+            metainfo,
+            keeper: Keeper::default(),
+            readers: Readers::default(),
+            store: Vec::new(),
+            cancel: Arc::default(),
+            full: false,
+            failed: false,
+            stopping: None,
+            shared,
+        })
+    }
+
+    /// Runs the torrent to its end: a stop from the user, or an error nothing can mend.
+    pub(crate) async fn run(mut self) {
+        self.begin();
+        let mut batch = Vec::with_capacity(ROUND);
+        let sleep = tokio::time::sleep(FAR);
+        tokio::pin!(sleep);
+        while !self.ended() {
+            self.settle();
+            let deadline = self.deadline();
+            if sleep.deadline() > deadline || sleep.is_elapsed() {
+                sleep.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                _ = self.inbox.recv_many(&mut batch, ROUND) => {
+                    batch.drain(..).for_each(|message| self.message(message));
+                }
+                Some(event) = disk_event(&mut self.data) => self.disk_events(event),
+                () = &mut sleep => self.tick(),
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Starts with what was given: a whole torrent is opened at once.
+    fn begin(&mut self) {
+        if let Some(metainfo) = &self.metainfo {
+            let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&metainfo.info)));
+            self.open();
+        }
+    }
+
+    /// Lets the machine speak until it has nothing more to say, then hands everything over in batches.
+    fn settle(&mut self) {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Send { peer, command } => self.links.send(peer, command),
+                Output::Connect { addr } => self.links.connect(addr),
+                Output::Disconnect { peer, reason } => self.links.send(peer, Command::Close(reason)),
+                Output::Store { block, data, expected, .. } => {
+                    self.store.push(StoreJob { block, data, expected });
+                }
+                Output::Event(event) => self.machine_event(event),
+            }
+        }
+        if let (Data::Open(opened), false) = (&self.data, self.store.is_empty()) {
+            opened.storage.store(&mut self.store);
+        }
+        self.links.flush();
+    }
+
+    fn handle(&mut self, input: Input<Buf>) {
+        self.machine.handle(self.shared.clock.now(), input);
+    }
+
+    fn tick(&mut self) {
+        self.handle(Input::Tick);
+        self.links.reap();
+        self.keep(false);
+    }
+
+    fn message(&mut self, message: ToTorrent) {
+        match message {
+            ToTorrent::Peer(peer, events) => self.peer_events(peer, events),
+            ToTorrent::Incoming { stream, addr, prefix } => self.incoming(stream, addr, prefix),
+            ToTorrent::Outgoing { addr, stream } => self.outgoing(addr, stream),
+            ToTorrent::Checking { done, total } => {
+                let _ = self.news.send(TorrentEvent::Checking { done, total });
+            }
+            ToTorrent::Opened(opened) => self.opened(*opened),
+            ToTorrent::Control(control) => self.control(control),
+        }
+    }
+
+    fn peer_events(&mut self, peer: PeerKey, events: Vec<Event<Buf>>) {
+        let now = self.shared.clock.now();
+        for event in events {
+            if let Event::Closed(_) = event {
+                self.links.remove(peer);
+            }
+            self.machine.handle(now, Input::Peer { peer, event });
+        }
+    }
+
+    fn incoming(&mut self, stream: TcpStream, addr: SocketAddr, prefix: Prefix) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if let Some(peer) = self.links.incoming(stream, addr, prefix, self.machine.hashes()) {
+            self.handle(Input::Connected { peer, addr, outgoing: false });
+        }
+    }
+
+    fn outgoing(&mut self, addr: SocketAddr, stream: Option<(TcpStream, OwnedSemaphorePermit)>) {
+        match stream {
+            Some((stream, permit)) if self.stopping.is_none() => {
+                let peer = self.links.outgoing(stream, addr, permit, self.machine.hashes());
+                self.handle(Input::Connected { peer, addr, outgoing: true });
+            }
+            _ => self.handle(Input::ConnectFailed { addr }),
+        }
+    }
+
+    fn machine_event(&mut self, event: machine::TorrentEvent) {
+        match event {
+            machine::TorrentEvent::Metadata(info) => self.learned(info),
+            machine::TorrentEvent::BadInfo(error) => {
+                self.fail(format!("the torrent's metadata cannot be used: {error}"));
+            }
+            machine::TorrentEvent::Layers(layers) => self.layers(layers),
+            machine::TorrentEvent::PieceDone(piece) => self.piece_done(piece),
+            machine::TorrentEvent::PeerNamed { addr, client, .. } => {
+                self.tell_peer(addr, PeerState::Connected, Some(client), None);
+            }
+            machine::TorrentEvent::PeerJoined { addr, .. } => {
+                self.tell_peer(addr, PeerState::Connected, None, None);
+            }
+            machine::TorrentEvent::PeerLeft { addr, client, reason, .. } => {
+                self.tell_peer(addr, PeerState::Gone, client, Some(reason));
+            }
+            machine::TorrentEvent::Banned { addr, violation } => {
+                let _ =
+                    self.news.send(TorrentEvent::Warning(format!("{addr} is banned: {}", violation.name())));
+            }
+            // The user hears of it when the files have their names: see `DiskEvent::Finished`.
+            machine::TorrentEvent::Complete => {}
+            other => tracing::debug!(?other, "news that nobody reads"),
+        }
+    }
+
+    fn tell_peer(
+        &self,
+        addr: SocketAddr,
+        state: PeerState,
+        client: Option<String>,
+        reason: Option<Departure>,
+    ) {
+        let _ = self.news.send(TorrentEvent::Peer { addr, state, client, reason });
+    }
+
+    fn disk_events(&mut self, first: DiskEvent) {
+        self.disk_event(first);
+        while let Data::Open(opened) = &mut self.data {
+            let Some(event) = opened.events.try_recv() else { break };
+            self.disk_event(event);
+        }
+        self.keep(false);
+    }
+
+    fn disk_event(&mut self, event: DiskEvent) {
+        match event {
+            DiskEvent::Verified { piece, ok, bad_blocks } => {
+                self.handle(Input::Verified { piece, ok, bad: bad_blocks });
+            }
+            DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
+            DiskEvent::FileDone { file } => tracing::debug!(%file, "file done"),
+            DiskEvent::Finished => self.finished(),
+            DiskEvent::Displaced { from, to } => {
+                let text = format!("{} was in the way and is now {}", from.display(), to.display());
+                let _ = self.news.send(TorrentEvent::Warning(text));
+            }
+            DiskEvent::Synced { pieces } => self.synced(&pieces),
+            DiskEvent::LinkSkipped(error) => {
+                let _ = self.news.send(TorrentEvent::Warning(error.to_string()));
+            }
+            DiskEvent::Full { needed } => self.disk_full(needed),
+            DiskEvent::Room => self.disk_room(),
+            DiskEvent::Failed(error) => self.fail(error.to_string()),
+        }
+    }
+
+    fn disk_full(&mut self, needed: u64) {
+        self.full = true;
+        self.handle(Input::Pause);
+        let text = format!("the disk is full: {needed} more bytes are needed; free some space to go on");
+        let _ = self.news.send(TorrentEvent::Paused(text));
+    }
+
+    fn disk_room(&mut self) {
+        self.full = false;
+        self.handle(Input::Resume);
+        let _ = self.news.send(TorrentEvent::Resumed);
+    }
+
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Snapshot(reply) => drop(reply.send(self.snapshot())),
+            Control::Peers(reply) => drop(reply.send(self.machine.peers().collect())),
+            Control::Metainfo(reply) => drop(reply.send(self.metainfo.clone())),
+            Control::ReadPiece(piece, reply) => self.read_piece(piece, reply),
+            Control::Stop => self.stop(),
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_none() {
+            self.stopping = Some(Instant::now() + GOODBYE);
+            self.handle(Input::Stop);
+        }
+    }
+
+    fn fail(&mut self, message: String) {
+        if !self.failed {
+            let _ = self.news.send(TorrentEvent::Failed(message));
+            self.failed = true;
+            self.stop();
+        }
+    }
+}
+
+/// The next event of the disk; never, while it is not open.
+async fn disk_event(data: &mut Data) -> Option<DiskEvent> {
+    match data {
+        Data::Open(opened) => opened.events.recv().await,
+        Data::Unknown | Data::Opening => std::future::pending().await,
+    }
+}

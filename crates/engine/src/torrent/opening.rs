@@ -1,0 +1,241 @@
+//! Opening a torrent's data: where its files lie, which of its pieces are already there, and proof of that.
+//!
+//! Runs on a thread that may block. The owner gets progress on the way, and the result.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use samara_proto::bitfield::Bitfield;
+use samara_proto::ids::InfoHashes;
+use samara_proto::layout::{Layout, LayoutError};
+use samara_proto::metainfo::{Format, Info, Metainfo};
+use samara_proto::path::{SafePath, sanitise};
+use samara_proto::peer::Shape;
+use samara_proto::torrent::Expected;
+use tokio::sync::mpsc;
+
+use super::ToTorrent;
+use crate::api::{Mode, SelectFn};
+use crate::client::Shared;
+use crate::disk::{Events, StorageError, StorageHandle, StorageSpec};
+use crate::hash::{self, HashError, HashJob, PieceHashes, Want};
+use crate::store::{self, Store, StoreError};
+
+/// Progress is told each time this many bytes more were looked at.
+const REPORT_EVERY: u64 = 16 << 20;
+
+/// What was asked for when the torrent was added.
+pub(super) struct Opening {
+    pub(super) dir: PathBuf,
+    pub(super) mode: Mode,
+    pub(super) select: Option<SelectFn>,
+    pub(super) paths: Option<Vec<Option<PathBuf>>>,
+}
+
+/// A torrent's data, open.
+pub(crate) struct Opened {
+    pub(super) layout: Arc<Layout>,
+    pub(super) storage: StorageHandle,
+    pub(super) events: Events,
+    /// Pieces that are proven.
+    pub(super) have: Bitfield,
+    /// Which files are wanted; `None` for all.
+    pub(super) wanted: Option<Vec<bool>>,
+    /// The file, or the folder.
+    pub(super) path: PathBuf,
+    /// Where resume data goes.
+    pub(super) store: Option<Arc<Store>>,
+    pub(super) metainfo: Arc<Metainfo>,
+}
+
+impl Opened {
+    /// What connections need to know.
+    pub(super) fn shape(&self) -> Shape {
+        let metadata_size = u32::try_from(self.metainfo.info.raw().len()).unwrap_or(u32::MAX);
+        Shape { layout: Arc::clone(&self.layout), metadata_size }
+    }
+}
+
+/// Why the data could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("{0}")]
+    Selection(String),
+    #[error("the torrent's files cannot be laid out: {0}")]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error("{missing} of {pieces} pieces in {} are missing or wrong; fetch them with `samara get`", path.display())]
+    Incomplete { missing: u32, pieces: u32, path: PathBuf },
+    #[error("the check of the data on disk broke off")]
+    Broken,
+}
+
+/// Opens in the background; the owner hears `Checking` and then `Opened`.
+pub(super) async fn start(
+    opening: Opening,
+    metainfo: Arc<Metainfo>,
+    shared: Arc<Shared>,
+    owner: mpsc::Sender<ToTorrent>,
+    cancel: Arc<AtomicBool>,
+) {
+    let opened = open(opening, metainfo, &shared, &owner, cancel).await;
+    let _ = owner.send(ToTorrent::Opened(Box::new(opened))).await;
+}
+
+async fn open(
+    opening: Opening,
+    metainfo: Arc<Metainfo>,
+    shared: &Arc<Shared>,
+    owner: &mpsc::Sender<ToTorrent>,
+    cancel: Arc<AtomicBool>,
+) -> Result<Opened, OpenError> {
+    let (state, tell) = (Arc::clone(shared), owner.clone());
+    let prepared = tokio::task::spawn_blocking(move || prepare(opening, metainfo, &state, &tell, &cancel));
+    let Prepared { metainfo, spec, store, wanted, have, path } =
+        prepared.await.map_err(|_| OpenError::Broken)??;
+    let layout = Arc::clone(&spec.layout);
+    let (storage, events) = shared.disk.open(spec, have).await?;
+    let have = storage.have();
+    Ok(Opened { layout, storage, events, have, wanted, path, store: store.map(Arc::new), metainfo })
+}
+
+/// What is known before the storage opens.
+struct Prepared {
+    metainfo: Arc<Metainfo>,
+    spec: Arc<StorageSpec>,
+    store: Option<Store>,
+    wanted: Option<Vec<bool>>,
+    have: Bitfield,
+    path: PathBuf,
+}
+
+fn prepare(
+    opening: Opening,
+    metainfo: Arc<Metainfo>,
+    shared: &Shared,
+    owner: &mpsc::Sender<ToTorrent>,
+    cancel: &AtomicBool,
+) -> Result<Prepared, OpenError> {
+    let Opening { dir, mode, select, paths } = opening;
+    let info = &metainfo.info;
+    let wanted = select.map(|f| f(info)).transpose().map_err(OpenError::Selection)?;
+    let dir = std::path::absolute(&dir).unwrap_or(dir);
+    let store = open_store(shared, &info.hashes(), &dir, mode)?;
+    let safe = sanitise(info);
+    let path = top(&dir, &safe, info);
+    let layout = Arc::new(Layout::of(info)?);
+    let spec = Arc::new(match (paths, mode) {
+        (Some(paths), _) => StorageSpec::existing(layout, paths),
+        (None, Mode::Download) => {
+            let beside = || dir.join(format!(".{}.parts", info.hashes().primary()));
+            let parts = store.as_ref().map_or_else(beside, Store::parts_path);
+            StorageSpec::download(info, layout, dir, wanted.as_deref().unwrap_or_default(), parts)
+        }
+        (None, Mode::Seed | Mode::Trusted) => StorageSpec::existing(layout, below(&safe, &dir)),
+    });
+    let trusted = match mode {
+        Mode::Trusted => Bitfield::full(spec.layout.num_pieces()),
+        Mode::Download | Mode::Seed => trusted(store.as_ref(), &spec),
+    };
+    let have = prove(&metainfo, &spec, trusted, owner, cancel)?;
+    if mode == Mode::Seed && !have.is_full() {
+        return Err(OpenError::Incomplete { missing: have.len() - have.count(), pieces: have.len(), path });
+    }
+    Ok(Prepared { metainfo, spec, store, wanted, have, path })
+}
+
+/// Opens the resume data, if there is a place for it. Only who writes needs to be alone.
+fn open_store(
+    shared: &Shared,
+    hashes: &InfoHashes,
+    dir: &Path,
+    mode: Mode,
+) -> Result<Option<Store>, OpenError> {
+    let (Some(state_dir), Mode::Download | Mode::Seed) = (&shared.config.state_dir, mode) else {
+        return Ok(None);
+    };
+    let mut store = Store::open(state_dir, hashes, dir)?;
+    if mode == Mode::Download {
+        store.lock()?;
+    }
+    Ok(Some(store))
+}
+
+/// Where the torrent as a whole lies: its only file, or its folder.
+fn top(dir: &Path, safe: &[Option<SafePath>], info: &Info) -> PathBuf {
+    let first = safe.iter().flatten().next();
+    match first {
+        Some(file) if info.is_single_file() => dir.join(file.as_path()),
+        Some(file) => file.components().next().map_or_else(|| dir.to_owned(), |name| dir.join(name)),
+        None => dir.to_owned(),
+    }
+}
+
+/// The absolute path of each file, `None` for pad files.
+fn below(safe: &[Option<SafePath>], dir: &Path) -> Vec<Option<PathBuf>> {
+    safe.iter().map(|path| path.as_ref().map(|p| dir.join(p.as_path()))).collect()
+}
+
+/// The pieces that the resume data vouches for.
+fn trusted(store: Option<&Store>, spec: &StorageSpec) -> Bitfield {
+    let none = || Bitfield::new(spec.layout.num_pieces());
+    let Some(record) = store.and_then(Store::load) else { return none() };
+    let now = spec.files.iter().map(|file| {
+        let own = file.wanted && !file.path.as_os_str().is_empty();
+        own.then(|| store::stamp(&spec.root.join(&file.path), &spec.root.join(&file.part)))
+    });
+    record.trusted(&spec.layout, &now.collect::<Vec<_>>())
+}
+
+/// Hashes what is there and not trusted, on all cores.
+fn prove(
+    metainfo: &Metainfo,
+    spec: &StorageSpec,
+    trusted: Bitfield,
+    owner: &mpsc::Sender<ToTorrent>,
+    cancel: &AtomicBool,
+) -> Result<Bitfield, OpenError> {
+    let layout = &*spec.layout;
+    let paths: Vec<_> = spec.files.iter().map(|file| existing(&spec.root, &file.path, &file.part)).collect();
+    if trusted.is_full() || paths.iter().all(Option::is_none) {
+        return Ok(trusted);
+    }
+    let info = &*metainfo.info;
+    let hashes = PieceHashes { info, layers: &metainfo.piece_layers, layout };
+    // A hybrid from a magnet link is checked by its v1 half until peers tell the layers of the other.
+    let v1_only = info.format() == Format::Hybrid && metainfo.piece_layers.is_empty();
+    let v1 = |piece| info.piece_hash_v1(piece).map(|v1| Expected { v1: Some(v1), v2: None });
+    let expected = |piece| if v1_only { v1(piece) } else { hashes.get(piece) };
+    let doubtful = |piece| if trusted.has(piece) { None } else { expected(piece) };
+    let told = AtomicU64::new(0);
+    let total = layout.total_len();
+    let _ = owner.blocking_send(ToTorrent::Checking { done: 0, total });
+    let progress = |done: u64| {
+        let last = told.fetch_max(done, Ordering::Relaxed);
+        if last / REPORT_EVERY != done / REPORT_EVERY {
+            // An owner that is busy misses this one and gets a later one.
+            let _ = owner.try_send(ToTorrent::Checking { done, total });
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let want = if v1_only { Want { v1: true, v2: false } } else { Want::of(info.format()) };
+    let job = HashJob { paths: &paths, layout, want, threads, progress: &progress, cancel };
+    let mut have = hash::check(&job, &doubtful)?.have;
+    have.extend(trusted.iter());
+    Ok(have)
+}
+
+/// Where a file is, whole or in part; `None` if it is nowhere, or no file of its own.
+fn existing(root: &Path, path: &Path, part: &Path) -> Option<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return None;
+    }
+    let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+    Some(root.join(path)).filter(is_file).or_else(|| Some(root.join(part)).filter(is_file))
+}

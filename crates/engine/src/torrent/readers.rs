@@ -1,0 +1,53 @@
+//! Users who read pieces, and wait for those that are not there yet.
+
+use std::collections::BTreeMap;
+
+use samara_proto::ids::PieceIndex;
+use samara_proto::layout::Layout;
+use tokio::sync::oneshot;
+
+use crate::disk::StorageHandle;
+use crate::handle::ReadError;
+
+/// Where the bytes of a piece go.
+pub(super) type Reply = oneshot::Sender<Result<Vec<u8>, ReadError>>;
+
+/// Readers that wait, by piece. At most [`MAX_READERS`] in all.
+#[derive(Default)]
+pub(super) struct Readers {
+    waiting: BTreeMap<PieceIndex, Vec<Reply>>,
+    count: usize,
+}
+
+/// More than any program has pieces to look at.
+const MAX_READERS: usize = 1024;
+
+impl Readers {
+    /// Keeps a reader until its piece is there. One too many is refused by dropping its reply.
+    pub(super) fn wait(&mut self, piece: PieceIndex, reply: Reply) {
+        if self.count < MAX_READERS {
+            self.count += 1;
+            self.waiting.entry(piece).or_default().push(reply);
+        }
+    }
+
+    /// Those who waited for `piece`.
+    pub(super) fn take(&mut self, piece: PieceIndex) -> Vec<Reply> {
+        let ready = self.waiting.remove(&piece).unwrap_or_default();
+        self.count -= ready.len();
+        ready
+    }
+}
+
+/// Reads a verified piece in the background.
+pub(super) fn serve(storage: &StorageHandle, layout: &Layout, piece: PieceIndex, reply: Reply) {
+    let len = layout.piece_len(piece) as usize;
+    let blocks = storage.read(layout.blocks(piece).collect());
+    tokio::spawn(async move {
+        let mut bytes = Vec::with_capacity(len);
+        for (_, data) in blocks.await {
+            bytes.extend_from_slice(data.as_deref().unwrap_or_default());
+        }
+        let _ = reply.send(if bytes.len() == len { Ok(bytes) } else { Err(ReadError::Disk) });
+    });
+}
