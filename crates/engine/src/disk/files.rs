@@ -18,23 +18,7 @@ use super::event::{Op, StorageError};
 use super::handles::Handle;
 use super::root::{How, Meta, Root};
 use super::spec::{Access, FileSpec, StorageSpec};
-
-/// Where a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// It has no bytes: pad files, links, empty files, links that are not made.
-    Nowhere,
-    /// Wanted, and not there yet.
-    Absent,
-    /// Under its final name, where it was when the torrent was opened; whose it is will show.
-    Found,
-    /// Under its `.part` name.
-    Part,
-    /// Whole, under its final name.
-    Final,
-    /// Not wanted, and not there: its bytes are in the part store.
-    Shelved,
-}
+use super::survey::Place;
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -42,41 +26,6 @@ pub(super) struct Files {
     spec: Arc<StorageSpec>,
     root: Root,
     places: Mutex<Vec<Place>>,
-}
-
-/// What stands where `spec` wants its files, in its order, and what is known of it. Looks at the disk only.
-///
-/// # Errors
-/// If a folder cannot be looked into, or a link stands in the way.
-pub(super) fn survey(spec: &StorageSpec) -> Result<Vec<(Place, Option<Meta>)>, StorageError> {
-    let root = Root::new(spec.root.clone());
-    let index = 0..spec.files.len() as u32;
-    index.map(|i| look(spec, &root, FileIndex(i))).collect()
-}
-
-fn look(spec: &StorageSpec, root: &Root, index: FileIndex) -> Result<(Place, Option<Meta>), StorageError> {
-    let Some(file) = spec.file(index).filter(|f| has_bytes(spec, index, f)) else {
-        return Ok((Place::Nowhere, None));
-    };
-    if spec.access == Access::ReadOnly {
-        return Ok((Place::Final, None));
-    }
-    let stat = |path: &Path| {
-        let found = root.stat(path).map_err(|e| StorageError::new(root.path().join(path), Op::Inspect, e))?;
-        Ok(found.filter(|meta| meta.regular))
-    };
-    if let Some(meta) = stat(&file.part)? {
-        return Ok((Place::Part, Some(meta)));
-    }
-    match stat(&file.path)? {
-        Some(meta) if meta.len <= spec.layout.file_len(index) => Ok((Place::Found, Some(meta))),
-        _ if file.wanted => Ok((Place::Absent, None)),
-        _ => Ok((Place::Shelved, None)),
-    }
-}
-
-fn has_bytes(spec: &StorageSpec, index: FileIndex, file: &FileSpec) -> bool {
-    spec.layout.file_len(index) > 0 && !spec.layout.file_is_pad(index) && !file.path.as_os_str().is_empty()
 }
 
 impl Files {
@@ -149,11 +98,12 @@ impl Files {
     ) -> Result<Option<File>, StorageError> {
         let created = match *place {
             Place::Found if proven() => {
-                self.root.rename(&file.path, &file.part).map_err(self.fail(&file.path, Op::Rename))?;
+                // A `.part` file may be left from before; it is worth less than what was proven.
+                self.make_way(&file.part, || self.root.rename(&file.path, &file.part))?;
                 None
             }
             Place::Found | Place::Absent => {
-                Some(self.root.open(&file.part, How::CreateNew).map_err(self.fail(&file.part, Op::Open))?)
+                Some(self.root.open(&file.part, How::Create).map_err(self.fail(&file.part, Op::Open))?)
             }
             _ => return Ok(None),
         };
@@ -171,10 +121,6 @@ impl Files {
         let opened = Root::new(folder.to_owned()).open(name.as_ref(), how);
         let file = opened.map_err(|e| StorageError::new(path, Op::Open, e))?;
         Ok(Handle { file, writable: write, path: path.clone() })
-    }
-
-    pub(super) fn has_parts(&self) -> bool {
-        self.spec.parts.is_file()
     }
 
     /// Gives a whole file its final name and attributes. Returns where a file that stood there went, if one did.

@@ -32,6 +32,7 @@ mod queue;
 mod root;
 mod spec;
 mod storage;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -44,7 +45,7 @@ pub use event::{DiskEvent, Events, Op, StorageError};
 pub use handle::{Disk, DiskConfig, StorageHandle};
 pub use samara_proto::torrent::Expected;
 pub use spec::{Access, FileSpec, StorageSpec, StoreJob};
-pub use storage::Stamp;
+pub use survey::{Stamp, Survey};
 
 /// What all threads share.
 struct Shared {

@@ -10,12 +10,13 @@ use samara_proto::ids::{Block, FileIndex, PieceIndex};
 use samara_proto::layout::Span;
 
 use super::event::{DiskEvent, EventSender, Events, Op, StorageError};
-use super::files::{Files, Place, survey};
+use super::files::Files;
 use super::handles::{Handle, Handles};
 use super::have::Have;
 use super::io::Backend;
 use super::root::Meta;
 use super::spec::{Access, StorageSpec};
+use super::survey::{Place, Stamp};
 
 /// Stands for the part store where an index of a file is due.
 const PARTS: u32 = u32::MAX;
@@ -29,17 +30,6 @@ const SYNC_ALL_ABOVE: usize = 32;
 pub(super) struct Io {
     pub(super) backend: Backend,
     pub(super) handles: Handles,
-}
-
-/// What a file looked like when it was last known to be on the medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Bytes.
-    pub len: u64,
-    /// Last change of its data, in nanoseconds since 1970.
-    pub mtime: i64,
-    /// All of its pieces were had.
-    pub whole: bool,
 }
 
 /// What happened since the last sync.
@@ -81,9 +71,10 @@ impl Storage {
         if spec.files.len() != spec.layout.num_files() as usize || have.len() != spec.layout.num_pieces() {
             return Err(StorageError::new(&spec.root, Op::Open, io::ErrorKind::InvalidInput));
         }
-        let (places, metas): (Vec<_>, Vec<_>) = survey(&spec)?.into_iter().unzip();
+        let (found, has_parts) = spec.survey()?.into_found();
+        let (places, metas): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let files = Files::new(Arc::clone(&spec), places.clone());
-        drop_missing(&spec, &places, files.has_parts(), &mut have);
+        drop_missing(&spec, &places, has_parts, &mut have);
         let lacking: Vec<_> =
             (0..spec.files.len() as u32).map(|i| lacking(&spec, FileIndex(i), &have)).collect();
         let (events, receiver) = EventSender::new();

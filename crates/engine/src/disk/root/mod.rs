@@ -53,6 +53,16 @@ pub(super) struct Meta {
     pub(super) mtime: i64,
 }
 
+impl Meta {
+    /// Of whatever a path that the user named leads to; `None` if nothing is there.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        let since = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let mtime = since.and_then(|t| i64::try_from(t.as_nanos()).ok()).unwrap_or(0);
+        Some(Self { regular: meta.is_file(), len: meta.len(), mtime })
+    }
+}
+
 fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "something that is no ordinary file stands there")
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use super::{How, Meta, not_regular, split};
 
@@ -63,8 +62,10 @@ impl Root {
 
     /// What stands at `rel`; `None` if nothing does.
     pub(in crate::disk) fn stat(&self, rel: &Path) -> io::Result<Option<Meta>> {
-        match self.path_of(rel, false).and_then(fs::symlink_metadata) {
-            Ok(found) => Ok(Some(meta(&found))),
+        let found = self.path_of(rel, false).and_then(|path| Ok((fs::symlink_metadata(&path)?, path)));
+        match found {
+            Ok((meta, path)) if meta.is_file() => Ok(Meta::of(&path)),
+            Ok((meta, _)) => Ok(Some(Meta { regular: false, len: meta.len(), mtime: 0 })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -88,10 +89,4 @@ impl Root {
     pub(in crate::disk) fn is_symlink_to(&self, target: &Path, rel: &Path) -> bool {
         self.path_of(rel, false).and_then(fs::read_link).is_ok_and(|found| found == target)
     }
-}
-
-fn meta(meta: &fs::Metadata) -> Meta {
-    let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let mtime = since.and_then(|t| i64::try_from(t.as_nanos()).ok()).unwrap_or(0);
-    Meta { regular: meta.is_file(), len: meta.len(), mtime }
 }

@@ -153,3 +153,48 @@ fn sharing_changes_nothing() {
     });
     assert_eq!(world.found(), before);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_survey_finds_what_is_there() {
+    let mut world =
+        World::new(Version::V1, 1 << 16, &[file(1 << 18), file(1 << 18), file(100), file(100)], 3);
+    world.files[3].wanted = false;
+    // Whole and left over, one piece in the middle, nothing.
+    world.put(&World::name(0), &world.contents[0]);
+    world.put(&World::name(0).with_extension("part"), b"left over");
+    let part = World::name(1).with_extension("part");
+    world.put(&part, b"");
+    let sparse = std::fs::File::options().write(true).open(world.root().join(&part)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &world.contents[1][65536..131_072], 65536).unwrap();
+    let spec = world.spec();
+    let survey = spec.survey().unwrap();
+    let name = |i| Some(world.root().join(World::name(i)));
+    assert_eq!(survey.paths(), [name(0), Some(world.root().join(&part)), None, None]);
+    let stamps = survey.stamps();
+    let seen = |i: usize| stamps[i].map(|s| (s.len, s.whole));
+    assert_eq!([seen(0), seen(1)], [Some((1 << 18, true)), Some((131_072, false))]);
+    assert_eq!([seen(2), seen(3)], [Some((0, false)), Some((0, false))], "not there, not shelved");
+    let pieces = |b: Bitfield| b.iter().map(|p| p.0).collect::<Vec<_>>();
+    assert_eq!(pieces(survey.present()), [0, 1, 2, 3, 5]);
+    let (found, _) = run_get(&world);
+    assert_eq!(found.iter().map(|p| p.0).collect::<Vec<_>>(), [0, 1, 2, 3, 5]);
+    let mut all = world.found();
+    assert_eq!(all.remove(&World::name(0).with_extension("part")).unwrap(), b"left over");
+    assert_eq!(all, world.model());
+    assert_eq!(pieces(world.spec().survey().unwrap().present()).len(), 9);
+}
+
+#[test]
+fn a_left_over_part_file_does_not_hinder_a_repair() {
+    let world = World::new(Version::V1, 1 << 16, &[file(1 << 18)], 3);
+    let mut damaged = world.contents[0].clone();
+    damaged[0] ^= 1;
+    world.put(&World::name(0), &damaged);
+    world.put(&World::name(0).with_extension("part"), b"left over");
+    let (found, _) = run_get(&world);
+    assert_eq!(found.len(), 3);
+    let mut all = world.found();
+    assert_eq!(all.remove(Path::new("t/d0/f0.part.old")).unwrap(), b"left over");
+    assert_eq!(all, world.model());
+}
