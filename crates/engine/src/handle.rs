@@ -18,6 +18,13 @@ pub struct Torrent {
     events: broadcast::Receiver<TorrentEvent>,
 }
 
+impl Clone for Torrent {
+    /// Another handle of the same torrent, which hears the events from now on.
+    fn clone(&self) -> Self {
+        Self { hashes: self.hashes, inbox: self.inbox.clone(), events: self.events.resubscribe() }
+    }
+}
+
 /// Why a piece could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
