@@ -1,2 +1,29 @@
-//! The `samara` command line.
-fn main() {}
+//! The `samara` command line: reads the arguments, runs one command, ends with its exit code.
+
+mod args;
+mod cmd;
+mod exit;
+mod hashing;
+mod link;
+mod make;
+mod select;
+mod session;
+mod share;
+mod signal;
+mod source;
+mod stream;
+mod ui;
+mod walk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => return exit::refused(&refused),
+    };
+    let mut ui = ui::Ui::new(&cli.global);
+    exit::report(cmd::run(cli.command, &mut ui), &mut ui)
+}

@@ -1,0 +1,43 @@
+//! What every command that talks to the network takes.
+//!
+//! Only options that do something are here, apart from the `--no-..` switches: those are accepted from the first
+//! version, so that a script which forbids a thing stays right when the thing arrives.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use samara_proto::magnet::Host;
+
+/// Addresses, limits and switches of the network.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Net {
+    /// Where to accept connections; port 0 picks one [default: all interfaces, 6881 or the next free port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// A peer to connect to
+    #[arg(long = "peer", value_name = "HOST:PORT")]
+    pub(crate) peers: Vec<Host>,
+    /// Ask no tracker
+    #[arg(long)]
+    no_trackers: bool,
+    /// Take no part in the DHT
+    #[arg(long)]
+    no_dht: bool,
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    no_lsd: bool,
+    /// Do not exchange peers with peers
+    #[arg(long)]
+    no_pex: bool,
+    /// Ask no router to open a port
+    #[arg(long)]
+    no_port_map: bool,
+    /// Most connections at one time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_peers: Option<u16>,
+    /// Where to keep what is remembered between runs [default: the platform's state folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}

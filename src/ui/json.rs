@@ -1,0 +1,173 @@
+//! The events of `--json`: names and fields are a contract, to which things are only ever added.
+//!
+//! Sizes are bytes, rates bytes per second, hashes lower-case hex.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use samara_proto::metainfo::Info;
+use serde::Serialize;
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum Event<'a> {
+    /// Connections are accepted at this address.
+    Listening {
+        /// With the port that was really taken.
+        addr: SocketAddr,
+        /// Of `tcp`, `utp`.
+        transports: &'a [&'a str],
+    },
+    /// What the torrent is, as soon as that is known.
+    Metadata(Metadata),
+    /// Bytes on disk that were hashed.
+    Checking {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+    /// How far the transfer is.
+    Progress(Progress),
+    /// Every wanted byte is there and verified.
+    Complete {
+        /// The file or folder.
+        #[serde(serialize_with = "lossy")]
+        path: &'a Path,
+        /// Wanted bytes.
+        size: u64,
+        /// Since the start of the command.
+        seconds: f64,
+    },
+    /// Everything is checked and being served.
+    Seeding {},
+    /// A peer came or went.
+    Peer {
+        /// Its address.
+        addr: SocketAddr,
+        /// `connected` or `gone`.
+        state: &'a str,
+        /// What it calls itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client: Option<&'a str>,
+        /// Why it went: a short stable name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    },
+    /// A link that others fetch by.
+    Link {
+        /// With the addresses of this machine.
+        magnet: &'a str,
+    },
+    /// Something that stops nothing.
+    Warning {
+        /// One sentence.
+        message: &'a str,
+    },
+    /// What ended the command.
+    Error {
+        /// One sentence.
+        message: &'a str,
+    },
+}
+
+/// What a torrent is.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Metadata {
+    /// Of the file or folder.
+    pub(crate) name: String,
+    /// Where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) info_hash_v1: Option<String>,
+    /// Where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) info_hash_v2: Option<String>,
+    /// Bytes, without padding.
+    pub(crate) size: u64,
+    /// Number of files, without padding.
+    pub(crate) files: usize,
+    /// Bytes.
+    pub(crate) piece_length: u32,
+}
+
+impl Metadata {
+    /// Of this torrent.
+    pub(crate) fn of(info: &Info) -> Self {
+        let hashes = info.hashes();
+        Self {
+            name: info.name().to_owned(),
+            info_hash_v1: hashes.v1().map(|h| h.to_string()),
+            info_hash_v2: hashes.v2().map(|h| h.to_string()),
+            size: info.total_size(),
+            files: info.files().iter().filter(|f| !f.attr.pad).count(),
+            piece_length: info.piece_length(),
+        }
+    }
+}
+
+/// How far a transfer is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Progress {
+    /// Wanted bytes that are verified.
+    pub(crate) done: u64,
+    /// Wanted bytes; 0 while unknown.
+    pub(crate) total: u64,
+    /// Payload coming in, bytes per second.
+    pub(crate) down_rate: u64,
+    /// Payload going out, bytes per second.
+    pub(crate) up_rate: u64,
+    /// Payload received in this run.
+    pub(crate) downloaded: u64,
+    /// Payload sent in this run.
+    pub(crate) uploaded: u64,
+    /// Connected.
+    pub(crate) peers: u32,
+    /// Those of them that have everything.
+    pub(crate) seeds: u32,
+    /// How full each stretch of the torrent is; for people only.
+    #[serde(skip)]
+    pub(crate) map: Vec<u8>,
+}
+
+/// Paths are shown even where they are not Unicode.
+fn lossy<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: &Event<'_>) -> String {
+        serde_json::to_string(event).unwrap()
+    }
+
+    #[test]
+    fn events_look_as_promised() {
+        let addr = "127.0.0.1:6881".parse().unwrap();
+        assert_eq!(
+            line(&Event::Listening { addr, transports: &["tcp"] }),
+            r#"{"event":"listening","addr":"127.0.0.1:6881","transports":["tcp"]}"#
+        );
+        assert_eq!(line(&Event::Seeding {}), r#"{"event":"seeding"}"#);
+        assert_eq!(
+            line(&Event::Checking { done: 1, total: 2 }),
+            r#"{"event":"checking","done":1,"total":2}"#
+        );
+        assert_eq!(
+            line(&Event::Progress(Progress { map: vec![1], ..Progress::default() })),
+            r#"{"event":"progress","done":0,"total":0,"down_rate":0,"up_rate":0,"downloaded":0,"uploaded":0,"peers":0,"seeds":0}"#
+        );
+        assert_eq!(
+            line(&Event::Complete { path: Path::new("/a/b"), size: 3, seconds: 0.5 }),
+            r#"{"event":"complete","path":"/a/b","size":3,"seconds":0.5}"#
+        );
+        assert_eq!(
+            line(&Event::Peer { addr, state: "gone", client: None, reason: Some("remote") }),
+            r#"{"event":"peer","addr":"127.0.0.1:6881","state":"gone","reason":"remote"}"#
+        );
+        assert_eq!(line(&Event::Link { magnet: "magnet:?x" }), r#"{"event":"link","magnet":"magnet:?x"}"#);
+        assert_eq!(line(&Event::Error { message: "a\nb" }), r#"{"event":"error","message":"a\nb"}"#);
+    }
+}

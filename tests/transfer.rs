@@ -1,0 +1,256 @@
+//! Whole transfers over loopback, by the binary alone.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Running, Scratch, noise};
+use serde_json::Value;
+
+/// Loopback, on whatever port is free.
+const LOOPBACK: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+/// Makes `t.torrent` of `what` and shares it from the scratch folder.
+fn seed(s: &Scratch, what: &str, format: &str) -> (Running, String) {
+    s.run(&["create", what, "-o", "t.torrent", "--format", format, "--piece-length", "16KiB", "--force"])
+        .expect(0);
+    let seed = Running::start(s, &[&["seed", "t.torrent", "."], &LOOPBACK[..]].concat());
+    let addr = seed.event("listening")["addr"].as_str().unwrap().to_owned();
+    seed.event("seeding");
+    (seed, addr)
+}
+
+/// Fetches `source` from `peer` into `out`; the last event of each name.
+fn get(s: &Scratch, source: &str, peer: &str, more: &[&str]) -> std::collections::BTreeMap<String, Value> {
+    let args = [&["get", source, "-o", "out", "--peer", peer], &LOOPBACK[..], more].concat();
+    let (code, events) = Running::start(s, &args).finish();
+    assert_eq!(code, Some(0), "{events:?}");
+    events
+}
+
+#[track_caller]
+fn assert_same(a: &Path, b: &Path) {
+    assert!(fs::read(a).unwrap() == fs::read(b).unwrap(), "{} is not {}", a.display(), b.display());
+}
+
+/// A folder with everything that a torrent can express.
+fn album(s: &Scratch) {
+    s.write("album/1.bin", noise(1, 300_000));
+    s.write("album/b/ünï 日本.txt", "hello");
+    s.write("album/b/empty", "");
+    s.write("album/run.sh", "#!/bin/sh\n");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        fs::set_permissions(s.join("album/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("../run.sh", s.join("album/b/link")).unwrap();
+    }
+}
+
+#[test]
+fn what_is_sent_arrives() {
+    let s = Scratch::new();
+    s.write("film.bin", noise(7, 1_000_001));
+    let sender = Running::start(&s, &[&["send", "film.bin"], &LOOPBACK[..]].concat());
+    let told = sender.event("metadata");
+    let link = sender.event("link")["magnet"].as_str().unwrap().to_owned();
+    sender.event("seeding");
+    let (code, events) = Running::start(&s, &[&["get", &link, "-o", "out"], &LOOPBACK[..]].concat()).finish();
+    assert_eq!(code, Some(0), "{events:?}");
+    assert_same(&s.join("film.bin"), &s.join("out/film.bin"));
+    assert_eq!(events["metadata"], told);
+    let complete = &events["complete"];
+    assert_eq!(complete["size"], 1_000_001);
+    assert!(complete["path"].as_str().unwrap().ends_with("film.bin"), "{complete}");
+    assert_eq!(events["progress"]["done"], events["progress"]["total"]);
+}
+
+#[test]
+fn a_tree_arrives_as_it_was() {
+    for format in ["v1", "v2", "hybrid"] {
+        let s = Scratch::new();
+        album(&s);
+        let (_seed, addr) = seed(&s, "album", format);
+        get(&s, "t.torrent", &addr, &[]);
+        for file in ["1.bin", "b/ünï 日本.txt", "b/empty", "run.sh"] {
+            assert_same(&s.join("album").join(file), &s.join("out/album").join(file));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(s.join("out/album/run.sh")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o100, 0o100, "{format}");
+            assert_eq!(
+                fs::read_link(s.join("out/album/b/link")).unwrap(),
+                Path::new("../run.sh"),
+                "{format}"
+            );
+        }
+        s.run(&["check", "t.torrent", "out"]).expect(0);
+    }
+}
+
+#[test]
+fn several_paths_are_sent_as_one_folder() {
+    let s = Scratch::new();
+    album(&s);
+    s.write("notes.txt", "n");
+    let sender = Running::start(&s, &[&["send", "notes.txt", "album"], &LOOPBACK[..]].concat());
+    let link = sender.event("link")["magnet"].as_str().unwrap().to_owned();
+    let (code, _) = Running::start(&s, &[&["get", &link, "-o", "out"], &LOOPBACK[..]].concat()).finish();
+    assert_eq!(code, Some(0));
+    assert_same(&s.join("notes.txt"), &s.join("out/notes.txt and 1 more/notes.txt"));
+    assert_same(&s.join("album/1.bin"), &s.join("out/notes.txt and 1 more/album/1.bin"));
+}
+
+#[test]
+fn only_what_is_selected_arrives() {
+    let s = Scratch::new();
+    s.write("d/a.bin", noise(1, 100_000));
+    s.write("d/b.bin", noise(2, 100_000));
+    s.write("d/c.txt", noise(3, 100_000));
+    let (_seed, addr) = seed(&s, "d", "hybrid");
+    get(&s, "t.torrent", &addr, &["--select", "*.bin", "--exclude", "b*"]);
+    assert_same(&s.join("d/a.bin"), &s.join("out/d/a.bin"));
+    assert!(!s.join("out/d/b.bin").exists() && !s.join("out/d/c.txt").exists());
+    // Going on with another selection keeps what is there.
+    let events = get(&s, "t.torrent", &addr, &["--select", "a.bin", "--select", "c.txt"]);
+    assert_same(&s.join("d/c.txt"), &s.join("out/d/c.txt"));
+    assert!(events["progress"]["downloaded"].as_u64().unwrap() < 150_000, "{events:?}");
+    s.run(&["get", "t.torrent", "--select", "*.mp3", "--listen", "127.0.0.1:0"]).expect(2);
+}
+
+#[test]
+fn a_bare_hash_and_a_peer_are_enough() {
+    let s = Scratch::new();
+    s.write("x", noise(1, 50_000));
+    for format in ["v1", "v2"] {
+        let (_seed, addr) = seed(&s, "x", format);
+        let shown = s.run(&["show", "t.torrent", "--json"]).expect(0).json();
+        let hash = shown[format!("info_hash_{format}")].as_str().unwrap().to_owned();
+        get(&s, &hash, &addr, &[]);
+        assert_same(&s.join("x"), &s.join("out/x"));
+        fs::remove_dir_all(s.join("out")).unwrap();
+    }
+}
+
+#[test]
+fn a_file_can_be_piped() {
+    let s = Scratch::new();
+    s.write("d/a", noise(1, 200_001));
+    s.write("d/b", noise(2, 100_003));
+    let (_seed, addr) = seed(&s, "d", "v1");
+    let args = [
+        "get",
+        "t.torrent",
+        "-o",
+        "out",
+        "--stdout",
+        "--select",
+        "b",
+        "--peer",
+        &addr,
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let output = s.samara(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout == fs::read(s.join("d/b")).unwrap());
+    let both = ["get", "t.torrent", "--stdout", "--peer", &addr, "--listen", "127.0.0.1:0"];
+    assert!(s.run(&both).expect(2).stderr().contains("--select"));
+}
+
+#[test]
+fn data_that_is_there_is_adopted() {
+    let s = Scratch::new();
+    let whole = noise(4, 400_000);
+    s.write("x", &whole);
+    let (_seed, addr) = seed(&s, "x", "hybrid");
+    s.write("out/x.part", &whole[..200_000]);
+    let events = get(&s, "t.torrent", &addr, &[]);
+    assert_same(&s.join("x"), &s.join("out/x"));
+    let downloaded = events["progress"]["downloaded"].as_u64().unwrap();
+    assert!((200_000..240_000).contains(&downloaded), "{downloaded}");
+    let again = get(&s, "t.torrent", &addr, &[]);
+    assert_eq!(again["progress"]["downloaded"], 0);
+}
+
+#[test]
+fn a_killed_download_goes_on() {
+    let s = Scratch::new();
+    s.write("x", noise(5, 8_000_000));
+    let (_seed, addr) = seed(&s, "x", "hybrid");
+    let args = [&["get", "t.torrent", "-o", "out", "--peer", &addr], &LOOPBACK[..]].concat();
+    let first = Running::start(&s, &args);
+    while first.event("progress")["done"] == 0 {}
+    first.kill();
+    get(&s, "t.torrent", &addr, &[]);
+    assert_same(&s.join("x"), &s.join("out/x"));
+}
+
+#[test]
+fn whoever_has_fetched_can_share_on() {
+    let s = Scratch::new();
+    s.write("x", noise(6, 300_000));
+    let (first, addr) = seed(&s, "x", "hybrid");
+    let args = ["get", "t.torrent", "-o", "middle", "--seed", "--peer", &addr, "--listen", "127.0.0.1:0"];
+    let middle = Running::start(&s, &args);
+    let middle_addr = middle.event("listening")["addr"].as_str().unwrap().to_owned();
+    middle.event("complete");
+    middle.event("seeding");
+    first.kill();
+    get(&s, "t.torrent", &middle_addr, &[]);
+    assert_same(&s.join("x"), &s.join("out/x"));
+}
+
+#[test]
+fn a_seed_ratio_is_an_end() {
+    let s = Scratch::new();
+    s.write("x", noise(6, 300_000));
+    let (_seed, addr) = seed(&s, "x", "hybrid");
+    let events = get(&s, "t.torrent", &addr, &["--seed", "--seed-time", "0s"]);
+    assert!(events.contains_key("seeding"));
+}
+
+#[test]
+fn what_is_not_whole_is_not_seeded() {
+    let s = Scratch::new();
+    s.write("good", noise(1, 50_000));
+    let bad = s.write("bad", noise(2, 50_000));
+    fs::create_dir(s.join("torrents")).unwrap();
+    for name in ["good", "bad"] {
+        s.run(&["create", name, "-o", &format!("torrents/{name}.torrent")]).expect(0);
+    }
+    fs::write(&bad, noise(3, 50_000)).unwrap();
+    let alone = s.run(&["seed", "torrents/bad.torrent", ".", "--listen", "127.0.0.1:0"]).expect(1);
+    assert!(alone.stderr().contains("bad cannot be shared"), "{}", alone.stderr());
+    // In company, it is only left out.
+    let both = Running::start(&s, &["seed", "torrents", ".", "--listen", "127.0.0.1:0"]);
+    assert!(both.event("warning")["message"].as_str().unwrap().contains("bad"));
+    both.event("seeding");
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_matter_of_configuration() {
+    let s = Scratch::new();
+    s.write("x", "1");
+    let (_seed, addr) = seed(&s, "x", "v1");
+    let refused = s.run(&["send", "x", "--listen", &addr]).expect(2);
+    assert!(refused.stderr().contains("--listen"), "{}", refused.stderr());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_everything_with_130() {
+    let s = Scratch::new();
+    s.write("x", noise(1, 50_000));
+    let (seed, _) = seed(&s, "x", "v1");
+    let get = Running::start(&s, &["get", "t.torrent", "-o", "out", "--listen", "127.0.0.1:0"]);
+    get.event("listening");
+    for (running, signal) in [(seed, "INT"), (get, "TERM")] {
+        running.signal(signal);
+        assert_eq!(running.finish().0, Some(130));
+    }
+}
