@@ -109,10 +109,14 @@ impl Hashes {
         answer: &[u8],
     ) -> Result<Vec<PieceIndex>, Refused> {
         self.asked.remove(request).filter(|(p, _)| *p == peer).ok_or(Refused::Unasked)?;
-        let mut pieces = Vec::new();
+        let (mut pieces, mut proven) = (Vec::new(), false);
         for file in self.by_root.get(&request.root).into_iter().flatten() {
             let Some(tree) = self.trees.get_mut(file) else { continue };
-            tree.accept(request, answer).map_err(|_| Refused::Wrong)?;
+            // A hostile torrent may have one root for files of two lengths, of which one is a lie.
+            if tree.accept(request, answer).is_err() {
+                continue;
+            }
+            proven = true;
             let range = layout.pieces_of(*file);
             let first = range.start + request.index;
             pieces.extend((first..first.saturating_add(request.count).min(range.end)).map(PieceIndex));
@@ -120,7 +124,7 @@ impl Hashes {
                 self.incomplete.retain(|(_, f)| f != file);
             }
         }
-        Ok(pieces)
+        if proven { Ok(pieces) } else { Err(Refused::Wrong) }
     }
 
     /// A peer refused hashes: it rests a while.

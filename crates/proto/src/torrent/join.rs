@@ -171,7 +171,10 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn on_closed(&mut self, key: PeerKey, departure: Departure) {
-        if self.peers.get(&key).is_some_and(|p| p.closing.is_none()) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.closing.is_none() {
+            // Nothing is said to it while its work is given to others.
+            peer.closing = Some(departure);
             self.leave(key);
         }
         let Some(peer) = self.peers.remove(&key) else { return };

@@ -169,9 +169,14 @@ impl<B> Torrent<B> {
 
     /// When to give it [`Input::Tick`] if nothing else happens before; `None` for never. May lie in the past.
     pub fn deadline(&self) -> Option<Time> {
-        let tick = (!self.peers.is_empty()).then_some(self.next_tick);
+        let tick = self.is_busy().then_some(self.next_tick);
         let connect = if self.may_connect() { self.roster.deadline() } else { None };
         [tick, self.kick, connect].into_iter().flatten().min()
+    }
+
+    /// There are peers to look after, or rates that have not faded yet.
+    fn is_busy(&self) -> bool {
+        !self.peers.is_empty() || self.down.get() > 0 || self.up.get() > 0
     }
 
     fn on_event(&mut self, key: PeerKey, event: Event<B>) {

@@ -107,7 +107,7 @@ impl<B> Torrent<B> {
         {
             has.remove(piece);
             picker.lost(piece);
-            peer.useful -= u32::from(picker.needs(piece));
+            peer.useful = peer.useful.saturating_sub(picker.needs(piece).into());
             peer.has = has;
             return self.update_interest(key);
         }

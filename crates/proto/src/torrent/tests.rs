@@ -1,5 +1,7 @@
 //! The torrent by itself, its peers played by the test. Whole swarms are in `samara-sim`.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::ids::{BLOCK_LEN, Block, WireHash};
 use crate::peer::{Extended, Hello, Violation};
@@ -327,4 +329,102 @@ fn metadata_comes_from_peers_and_what_they_said_before_counts() {
 fn a_torrent_of_empty_files_is_complete_when_ready() {
     let mut driver = Driver::unready(0, 1);
     assert!(is_complete(&driver.give(Input::Ready { have: Bitfield::new(0) })));
+}
+
+/// Anything that a shell could ever give for three peers and a torrent of four pieces, in any order.
+fn any_input() -> impl Strategy<Value = Input<u32>> {
+    let peer = || (0u64..3).prop_map(PeerKey);
+    let piece = || (0u32..6).prop_map(PieceIndex);
+    let block = || {
+        let offset = prop_oneof![Just(0), Just(BLOCK_LEN), any::<u32>()];
+        let len = prop_oneof![Just(BLOCK_LEN), any::<u32>()];
+        (piece(), offset, len).prop_map(|(piece, offset, len)| Block { piece, offset, len })
+    };
+    let hello = (any::<u8>(), any::<bool>()).prop_map(|(id, v2)| Hello {
+        peer_id: PeerId([id % 7; 20]),
+        hash: WireHash([0; 20]),
+        v2,
+        fast: true,
+        extended: true,
+        dht: false,
+    });
+    let extended = (any::<Option<u32>>(), any::<Option<u16>>(), any::<bool>()).prop_map(|(n, port, flag)| {
+        let metadata_size = n.map(|n| n % 200_000);
+        Extended {
+            reqq: n,
+            listen_port: port,
+            metadata_size,
+            ut_metadata: true,
+            upload_only: flag,
+            ..Extended::default()
+        }
+    });
+    let bytes = || prop::collection::vec(any::<u8>(), 0..3);
+    let event = prop_oneof![
+        3 => hello.prop_map(Event::Hello),
+        2 => extended.prop_map(Event::Extended),
+        3 => prop_oneof![Just(Event::Choke), Just(Event::Unchoke), Just(Event::Unchoke)],
+        2 => prop_oneof![Just(Event::Interested), Just(Event::NotInterested)],
+        3 => prop_oneof![piece().prop_map(Event::Have), piece().prop_map(Event::DontHave)],
+        3 => prop_oneof![bytes().prop_map(Event::Bitfield), Just(Event::HaveAll), Just(Event::HaveNone)],
+        1 => piece().prop_map(Event::AllowedFast),
+        2 => block().prop_map(Event::Rejected),
+        8 => block().prop_map(|block| Event::Block { block, data: 0 }),
+        1 => any::<u32>().prop_map(Event::MetadataRequest),
+        1 => (0u32..4, bytes()).prop_map(|(piece, data)| Event::MetadataData { piece, total: 0, data }),
+        1 => any::<u32>().prop_map(Event::MetadataReject),
+        1 => any::<u32>().prop_map(|payload| Event::Sent { payload }),
+        1 => Just(Event::Closed(Departure::Io)),
+    ];
+    let address = || (0u64..5).prop_map(addr);
+    prop_oneof![
+        3 => (peer(), address(), any::<bool>())
+            .prop_map(|(peer, addr, outgoing)| Input::Connected { peer, addr, outgoing }),
+        20 => (peer(), event).prop_map(|(peer, event)| Input::Peer { peer, event }),
+        1 => address().prop_map(|addr| Input::ConnectFailed { addr }),
+        1 => prop::collection::vec(address(), 0..3)
+            .prop_map(|addrs| Input::Candidates { source: Source::Pex, addrs }),
+        1 => (0u32..6).prop_map(|n| Input::Ready { have: Bitfield::new(n) }),
+        3 => (piece(), any::<bool>(), prop::collection::vec(0u32..3, 0..2))
+            .prop_map(|(piece, ok, bad)| Input::Verified { piece, ok, bad }),
+        1 => piece().prop_map(|piece| Input::Lost { piece }),
+        1 => prop::collection::vec(any::<bool>(), 0..2).prop_map(Input::Select),
+        1 => prop_oneof![Just(Input::Pause), Just(Input::Resume), Just(Input::Tick)],
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_input_makes_it_panic_or_speak_to_the_gone(
+        inputs in prop::collection::vec((any_input(), 0u64..3_000_000), 0..120),
+        magnet: bool,
+    ) {
+        let mut driver = Driver::unready(4, 2);
+        if magnet {
+            let hashes = driver.torrent.hashes();
+            driver.torrent = Torrent::new(Config::new(ME), hashes, 1, driver.now);
+        }
+        let mut told_to_go = std::collections::BTreeSet::new();
+        for (input, wait) in inputs {
+            if let Input::Connected { peer, .. } = &input {
+                // Names are never used twice.
+                if driver.torrent.peers().any(|p| p.peer == *peer) {
+                    continue;
+                }
+                told_to_go.remove(peer);
+            }
+            let closed = if let Input::Peer { peer, event: Event::Closed(_) } = &input { Some(*peer) } else { None };
+            told_to_go.extend(closed);
+            driver.now = driver.now + Duration::from_micros(wait);
+            for output in driver.give(input) {
+                match output {
+                    Output::Send { peer, .. } => prop_assert!(!told_to_go.contains(&peer)),
+                    Output::Disconnect { peer, .. } => prop_assert!(told_to_go.insert(peer), "told twice"),
+                    _ => {}
+                }
+            }
+            let stats = driver.torrent.stats();
+            prop_assert!(stats.done <= stats.wanted);
+        }
+    }
 }
