@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 
@@ -30,18 +30,28 @@ impl Root {
 
     /// Closes what is kept open for speed.
     pub(in crate::disk) fn rest(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.last() = None;
     }
 
     /// The folder `rel` below the root; with `create`, it and those above it are created where they are missing.
     fn folder(&self, rel: &Path, create: bool) -> io::Result<Arc<OwnedFd>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last();
         if let Some((_, fd)) = last.as_ref().filter(|(path, _)| path == rel) {
             return Ok(Arc::clone(fd));
         }
         let fd = Arc::new(self.walk(rel, create)?);
         *last = Some((rel.to_owned(), Arc::clone(&fd)));
         Ok(fd)
+    }
+
+    /// As [`Self::folder`] for one use: it is not kept open, as a thousand torrents that only share would add up.
+    fn folder_once(&self, rel: &Path) -> io::Result<Arc<OwnedFd>> {
+        let kept = self.last().as_ref().filter(|(path, _)| path == rel).map(|(_, fd)| Arc::clone(fd));
+        kept.map_or_else(|| self.walk(rel, false).map(Arc::new), Ok)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(PathBuf, Arc<OwnedFd>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn walk(&self, rel: &Path, create: bool) -> io::Result<OwnedFd> {
@@ -68,7 +78,8 @@ impl Root {
     /// Opens an ordinary file.
     pub(in crate::disk) fn open(&self, rel: &Path, how: How) -> io::Result<File> {
         let (folder, name) = split(rel)?;
-        let folder = self.folder(folder, how.creates())?;
+        let folder =
+            if how == How::Read { self.folder_once(folder)? } else { self.folder(folder, how.creates())? };
         let access = match how {
             How::Read => OFlags::RDONLY,
             How::Write => OFlags::RDWR,
