@@ -81,6 +81,8 @@ fn a_bad_block_spoils_its_piece_and_leaves_no_trace() {
 #[test]
 fn what_is_not_had_is_not_served() {
     let world = World::new(Version::V1, 32768, &[file(70_000)], 1);
+    // It could be read, but nobody has checked it.
+    world.put(&World::name(0).with_extension("part"), &world.contents[0]);
     run(async {
         let disk = Disk::start(&config()).unwrap();
         let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
