@@ -68,3 +68,31 @@ pub(crate) async fn run<T: Send + 'static>(
     ui.end_progress();
     result.map(Some).context("hashing failed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Color, Global};
+
+    fn quiet() -> Ui {
+        Ui::new(&Global { verbose: 0, quiet: true, json: false, color: Color::Never })
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_stops_the_work_and_waits_for_its_end() {
+        let (tell, mut interrupt) = Interrupt::by_hand();
+        let endless = move |job: &Job| {
+            tell.send(true).unwrap();
+            while !job.cancel().load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+        };
+        assert!(run(&mut quiet(), &mut interrupt, 1, endless).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_gives_its_result() {
+        let (_tell, mut interrupt) = Interrupt::by_hand();
+        assert_eq!(run(&mut quiet(), &mut interrupt, 1, |_| 7).await.unwrap(), Some(7));
+    }
+}

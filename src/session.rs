@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use samara_engine::{Client, Config, PeerState, Snapshot, StartError, TorrentEvent};
 use samara_proto::magnet::Host;
 
@@ -104,8 +104,7 @@ pub(crate) async fn resolve(peers: &[Host], ui: &mut Ui) -> Result<Vec<SocketAdd
         }
     }
     if found.is_empty() && !peers.is_empty() {
-        return Err(io::Error::from(io::ErrorKind::NotFound))
-            .context("no peer has an address: check the names");
+        bail!("none of the peers has an address: check how their names are written");
     }
     Ok(found)
 }

@@ -24,6 +24,13 @@ impl Interrupt {
         Ok(Self(heard))
     }
 
+    /// Hears of what is sent through the returned end.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (watch::Sender<bool>, Self) {
+        let (tell, heard) = watch::channel(false);
+        (tell, Self(heard))
+    }
+
     /// Waits until the first signal.
     pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|stop| *stop).await.is_err() {

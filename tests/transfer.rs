@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use common::{Running, Scratch, noise};
 use serde_json::Value;
@@ -160,6 +161,19 @@ fn a_file_can_be_piped() {
     assert!(output.stdout == fs::read(s.join("d/b")).unwrap());
     let both = ["get", "t.torrent", "--stdout", "--peer", &addr, "--listen", "127.0.0.1:0"];
     assert!(s.run(&both).expect(2).stderr().contains("--select"));
+}
+
+#[test]
+fn a_pipe_that_closes_early_ends_the_fetch_quietly() {
+    let s = Scratch::new();
+    s.write("x", noise(1, 2_000_000));
+    let (_seed, addr) = seed(&s, "x", "v2");
+    let args =
+        ["-q", "get", "t.torrent", "-o", "out", "--stdout", "--peer", &addr, "--listen", "127.0.0.1:0"];
+    let mut child = s.samara(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
 }
 
 #[test]
