@@ -73,7 +73,7 @@ impl Files {
         let Some(place) = places.get_mut(index.0 as usize) else { return Err(self.missing(&file.path)) };
         let begun = if write { self.begin(file, place, proven)? } else { None };
         if let Some(begun) = begun {
-            return Ok(Handle { file: begun, writable: true, path: self.root.path().join(&file.part) });
+            return Ok(Handle::new(begun, true, self.root.path().join(&file.part)));
         }
         let (path, how) = match *place {
             Place::Part if write => (&file.part, How::Write),
@@ -82,7 +82,7 @@ impl Files {
             Place::Nowhere | Place::Absent | Place::Shelved => return Err(self.missing(&file.path)),
         };
         let opened = self.root.open(path, how).map_err(self.fail(path, Op::Open))?;
-        Ok(Handle { file: opened, writable: how == How::Write, path: self.root.path().join(path) })
+        Ok(Handle::new(opened, how == How::Write, self.root.path().join(path)))
     }
 
     fn missing(&self, path: &Path) -> StorageError {
@@ -120,7 +120,7 @@ impl Files {
         let how = if write { How::Create } else { How::Read };
         let opened = Root::new(folder.to_owned()).open(name.as_ref(), how);
         let file = opened.map_err(|e| StorageError::new(path, Op::Open, e))?;
-        Ok(Handle { file, writable: write, path: path.clone() })
+        Ok(Handle::new(file, write, path.clone()))
     }
 
     /// Gives a whole file its final name and attributes. Returns where a file that stood there went, if one did.
@@ -208,7 +208,7 @@ impl Files {
 /// For sharing what exists: links are followed, since the user named the path.
 fn open_plain(path: &Path) -> Result<Handle, StorageError> {
     let file = File::open(path).map_err(|e| StorageError::new(path, Op::Open, e))?;
-    Ok(Handle { file, writable: false, path: path.to_owned() })
+    Ok(Handle::new(file, false, path.to_owned()))
 }
 
 #[cfg(unix)]

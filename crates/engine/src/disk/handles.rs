@@ -10,8 +10,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Handle {
     pub(super) file: File,
     pub(super) writable: bool,
+    /// Held by who writes. The system lets one thread at a time write to a file, and has others spin for it, at the cost
+    /// of a fifth of all the time a download takes; here they sleep.
+    writing: Mutex<()>,
     /// Where it was when it was opened; for messages.
     pub(super) path: PathBuf,
+}
+
+impl Handle {
+    pub(super) fn new(file: File, writable: bool, path: PathBuf) -> Self {
+        Self { file, writable, writing: Mutex::default(), path }
+    }
+
+    /// To be held while writing.
+    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Names a file of a storage: the storage's number, and the file's index.

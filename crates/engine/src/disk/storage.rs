@@ -32,6 +32,15 @@ pub(super) struct Io {
     pub(super) handles: Handles,
 }
 
+impl Io {
+    /// Writes all of `slices` at `offset`.
+    fn write(&self, handle: &Handle, slices: &mut [IoSlice<'_>], offset: u64) -> Result<(), StorageError> {
+        let _alone = handle.writing();
+        let written = self.backend.write_all(&handle.file, slices, offset);
+        written.map_err(|e| StorageError::new(&handle.path, Op::Write, e))
+    }
+}
+
 /// What happened since the last sync.
 #[derive(Debug, Default)]
 struct Journal {
@@ -147,8 +156,7 @@ impl Storage {
                     );
                     read.map_err(|e| StorageError::new(&parts.path, Op::Read, e))?;
                     let handle = self.handle(io, file, true)?;
-                    let write = io.backend.write_all(&handle.file, &mut [IoSlice::new(&data)], span.offset);
-                    write.map_err(|e| StorageError::new(&handle.path, Op::Write, e))?;
+                    io.write(&handle, &mut [IoSlice::new(&data)], span.offset)?;
                 }
                 at += span.len;
             }
@@ -226,8 +234,7 @@ impl Storage {
                 data.take(span.len as usize, <[u8]>::split_at).map(IoSlice::new).collect();
             if !span.pad {
                 let (handle, pos) = self.target(io, piece, at, &span, true)?;
-                let written = io.backend.write_all(&handle.file, &mut slices, pos);
-                written.map_err(|e| StorageError::new(&handle.path, Op::Write, e))?;
+                io.write(&handle, &mut slices, pos)?;
             }
             at += span.len;
         }
