@@ -162,7 +162,8 @@ impl Picker {
     pub(super) fn pick(&mut self, asker: &mut Asker<'_>, n: usize, out: &mut Vec<Block>) {
         let goal = out.len() + n;
         while out.len() < goal {
-            let going_on = asker.current.filter(|p| self.has_free(*p));
+            // A peer may lose a piece (BEP 54) that it was asked for in part.
+            let going_on = asker.current.filter(|p| asker.has.has(*p) && self.has_free(*p));
             let Some(piece) = going_on.or_else(|| self.next_piece(asker)) else { break };
             *asker.current = Some(piece);
             self.take_from(piece, asker.peer, goal, out);
