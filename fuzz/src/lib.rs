@@ -7,9 +7,11 @@
 pub mod bencode;
 pub mod input;
 pub mod layout;
+pub mod magnet;
 pub mod merkle_proof;
 pub mod metainfo;
 pub mod peer_machine;
+pub mod torrent_machine;
 pub mod ut_metadata;
 pub mod wire_split;
 
@@ -20,9 +22,11 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode::run),
     ("layout", layout::run),
+    ("magnet", magnet::run),
     ("merkle_proof", merkle_proof::run),
     ("metainfo", metainfo::run),
     ("peer_machine", peer_machine::run),
+    ("torrent_machine", torrent_machine::run),
     ("ut_metadata", ut_metadata::run),
     ("wire_split", wire_split::run),
 ];

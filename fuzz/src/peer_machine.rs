@@ -178,7 +178,7 @@ fn extended(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 fn command(input: &mut Input<'_>) -> Command {
-    match input.byte() % 14 {
+    match input.byte() % 16 {
         0 => Command::Interested(input.flag()),
         1 | 2 => Command::Choke(input.flag()),
         3 => Command::Have(PieceIndex(u32::from(input.byte()) % PIECES)),
@@ -194,6 +194,8 @@ fn command(input: &mut Input<'_>) -> Command {
             info: vec![0; METADATA_SIZE as usize].into(),
         },
         12 => Command::Layout { layout: layout(), metadata_size: METADATA_SIZE },
+        13 => Command::UploadOnly(input.flag()),
+        14 => Command::DontHave(PieceIndex(u32::from(input.byte()) % PIECES)),
         _ => Command::HashReject(hash_request(input)),
     }
 }

@@ -1,0 +1,542 @@
+//! A torrent under any script of peers, storage and time: it asks only for what exists, is missing and was offered,
+//! only of whom it may, stores nothing twice, keeps its limits; and whatever happened, an honest seed completes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use samara_proto::bencode::write_dict;
+use samara_proto::bitfield::Bitfield;
+use samara_proto::ids::{BLOCK_LEN, Block, PeerId, PeerKey, PieceIndex, Sha256Hash, WireHash};
+use samara_proto::layout::Layout;
+use samara_proto::merkle::{HashRequest, HashTree, layer_root};
+use samara_proto::metainfo::Info;
+use samara_proto::peer::{Command, Departure, Event, Extended, Hello};
+use samara_proto::time::Time;
+use samara_proto::torrent::{
+    Config, Input as Happening, Known, Output, PieceLayers, Source, Torrent, TorrentEvent,
+};
+
+use super::input::Input;
+
+const PIECES: u32 = 6;
+const PIECE_LEN: u32 = 2 * BLOCK_LEN;
+const LEN: u64 = PIECES as u64 * PIECE_LEN as u64 - 1000;
+const MAX_PEERS: usize = 5;
+/// More steps than an honest seed needs, with every refusal and timeout on the way.
+const ENOUGH: u32 = 20_000;
+
+/// Runs one input.
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let mut world = World::new(&mut input);
+    while !input.is_empty() {
+        world.step(&mut input);
+    }
+    world.finish();
+}
+
+/// The torrent that everybody speaks of.
+struct Truth {
+    info: Arc<Info>,
+    layout: Layout,
+    layer: Vec<u8>,
+    root: Sha256Hash,
+}
+
+impl Truth {
+    /// One file, in the format that `kind` chooses.
+    fn new(kind: u8) -> Self {
+        let layer: Vec<u8> = (0..PIECES).flat_map(|n| [n as u8 + 1; 32]).collect();
+        let root = layer_root(&layer, PIECE_LEN).expect("a whole number of hashes");
+        let (v1, v2) = (kind % 3 != 1, !kind.is_multiple_of(3));
+        let mut raw = Vec::new();
+        write_dict(&mut raw, |d| {
+            if v2 {
+                d.dict("file tree", |tree| {
+                    tree.dict("x", |file| {
+                        file.dict("", |f| {
+                            f.int("length", LEN as i64);
+                            f.bytes("pieces root", root.0);
+                        });
+                    });
+                });
+                d.int("meta version", 2);
+            }
+            if v1 {
+                d.int("length", LEN as i64);
+                d.bytes("pieces", [9; 20 * PIECES as usize]);
+            }
+            d.bytes("name", "x");
+            d.int("piece length", PIECE_LEN.into());
+        });
+        let info = Arc::new(Info::parse(raw.into()).expect("a valid dictionary"));
+        let layout = Layout::of(&info).expect("it can be laid out");
+        Self { info, layout, layer, root }
+    }
+
+    fn known(&self, with_layers: bool) -> Known {
+        let layers: PieceLayers = [(self.root, Arc::from(&*self.layer))].into();
+        let v2 = self.info.format().has_v2();
+        Known {
+            info: Arc::clone(&self.info),
+            piece_layers: if v2 && with_layers { layers } else { PieceLayers::new() },
+        }
+    }
+
+    fn hashes(&self, request: &HashRequest) -> Option<Vec<u8>> {
+        let mut tree = HashTree::new(self.root, LEN, PIECE_LEN);
+        tree.set_layer(&self.layer).expect("the layer leads to the root");
+        tree.answer(request)
+    }
+}
+
+/// A connection as the torrent knows it.
+struct Link {
+    greeted: bool,
+    told_to_go: bool,
+    has: Bitfield,
+    asked: Vec<Block>,
+    /// Requests taken back; a block whose answer had begun still comes.
+    cancelled: Vec<Block>,
+    questions: Vec<Command>,
+}
+
+struct World {
+    truth: Truth,
+    torrent: Torrent<u32>,
+    now: Time,
+    links: BTreeMap<PeerKey, Link>,
+    connecting: Vec<SocketAddr>,
+    banned: BTreeSet<SocketAddr>,
+    next_key: u64,
+    ready: bool,
+    /// Ours, once known: what is verified.
+    have: Bitfield,
+    stored: BTreeSet<Block>,
+    wanted: bool,
+    paused: bool,
+    stopped: bool,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let truth = Truth::new(input.byte());
+        let config = Config {
+            max_peers: MAX_PEERS,
+            max_half_open: 2,
+            upload_slots: 2,
+            ..Config::new(PeerId([7; 20]))
+        };
+        let config = Config { sequential: input.flag(), ..config };
+        let (now, seed) = (Time::from_micros(1), u64::from(input.byte()));
+        let knowledge = input.byte();
+        let torrent = if knowledge.is_multiple_of(3) {
+            Torrent::new(config, truth.info.hashes(), seed, now)
+        } else {
+            Torrent::with_info(config, truth.known(knowledge % 3 == 1), seed, now)
+                .expect("it can be laid out")
+        };
+        let (links, connecting, banned, stored) = Default::default();
+        let have = Bitfield::new(PIECES);
+        let (next_key, ready, wanted, paused, stopped) = (1, false, true, false, false);
+        let mut world = Self {
+            truth,
+            torrent,
+            now,
+            links,
+            connecting,
+            banned,
+            next_key,
+            ready,
+            have,
+            stored,
+            wanted,
+            paused,
+            stopped,
+        };
+        world.drain();
+        world
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 20 {
+            0 => {
+                let addrs = (0..input.byte() % 4).map(|_| address(input.byte())).collect();
+                let source = [Source::User, Source::Tracker, Source::Pex][input.below(3)];
+                self.handle(Happening::Candidates { source, addrs });
+            }
+            1 | 2 => self.answer_connect(input.flag()),
+            3 => _ = self.connected(address(input.byte()), false),
+            4 => self.greet(input),
+            5 => self.be_ready(input.byte()),
+            6 => self.verdict(input.byte() > 40, input.byte() % 4),
+            7 => self.lose(input),
+            8 => self.wait(Duration::from_millis(u64::from(input.short()) * 4)),
+            9 => self.control(input),
+            10 => self.say(input, |_, link, input| {
+                let at = input.below(link.asked.len());
+                let block = (!link.asked.is_empty()).then(|| link.asked.swap_remove(at))?;
+                Some(Event::Rejected(block))
+            }),
+            11..=13 => self.deliver(input),
+            14 => self.answer_question(input),
+            _ => self.say(input, |truth, link, input| Some(event(truth, link, input))),
+        }
+    }
+
+    fn handle(&mut self, input: Happening<u32>) {
+        self.torrent.handle(self.now, input);
+        self.drain();
+    }
+
+    fn tell(&mut self, peer: PeerKey, event: Event<u32>) {
+        self.handle(Happening::Peer { peer, event });
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.handle(Happening::Tick);
+    }
+
+    fn answer_connect(&mut self, ok: bool) {
+        let Some(addr) = self.connecting.pop() else { return };
+        if ok { _ = self.connected(addr, true) } else { self.handle(Happening::ConnectFailed { addr }) }
+    }
+
+    fn connected(&mut self, addr: SocketAddr, outgoing: bool) -> PeerKey {
+        let peer = PeerKey(self.next_key);
+        self.next_key += 1;
+        let has = Bitfield::new(PIECES);
+        let (asked, cancelled, questions) = Default::default();
+        self.links.insert(peer, Link { greeted: false, told_to_go: false, has, asked, cancelled, questions });
+        self.handle(Happening::Connected { peer, addr, outgoing });
+        peer
+    }
+
+    fn pick(&self, input: &mut Input<'_>) -> Option<PeerKey> {
+        self.links.keys().nth(input.below(self.links.len())).copied()
+    }
+
+    fn greet(&mut self, input: &mut Input<'_>) {
+        let Some(peer) = self.pick(input) else { return };
+        let id = PeerId([input.byte(); 20]);
+        if !std::mem::replace(&mut self.links.get_mut(&peer).expect("picked").greeted, true) {
+            self.tell(peer, Event::Hello(self.hello(id)));
+        }
+    }
+
+    fn hello(&self, peer_id: PeerId) -> Hello {
+        let hashes = self.truth.info.hashes();
+        let v2 = hashes.v2().map(|h| h.truncated());
+        let hash: WireHash = v2.unwrap_or(hashes.primary());
+        Hello { peer_id, hash, v2: v2.is_some(), fast: true, extended: true, dht: false }
+    }
+
+    /// Storage opens when the info dictionary is known; a part may be there already.
+    fn be_ready(&mut self, bits: u8) {
+        if self.ready || self.torrent.info().is_none() {
+            return;
+        }
+        self.ready = true;
+        let have = Bitfield::from_bytes(&[bits & 0xfc], PIECES).expect("6 bits");
+        self.have = have.clone();
+        self.handle(Happening::Ready { have });
+    }
+
+    /// The storage hashed a piece that is whole.
+    fn verdict(&mut self, ok: bool, bad: u8) {
+        let Some(piece) = self.whole_pieces().first().copied() else { return };
+        self.stored.retain(|b| b.piece != piece);
+        if ok {
+            self.have.insert(piece);
+        }
+        let bad = if !ok && bad < 2 && self.truth.info.format().has_v2() { vec![bad.into()] } else { vec![] };
+        self.handle(Happening::Verified { piece, ok, bad });
+    }
+
+    fn whole_pieces(&self) -> Vec<PieceIndex> {
+        let whole = |p: &PieceIndex| self.truth.layout.blocks(*p).all(|b| self.stored.contains(&b));
+        (0..PIECES).map(PieceIndex).filter(whole).collect()
+    }
+
+    fn lose(&mut self, input: &mut Input<'_>) {
+        let stored = self.stored.iter().nth(input.below(self.stored.len())).map(|b| b.piece);
+        let Some(piece) = stored else { return };
+        self.stored.retain(|b| b.piece != piece);
+        self.handle(Happening::Lost { piece });
+    }
+
+    fn control(&mut self, input: &mut Input<'_>) {
+        match input.byte() {
+            0..=1 => {
+                self.stopped = true;
+                self.handle(Happening::Stop);
+            }
+            2..=60 => {
+                self.paused = true;
+                self.handle(Happening::Pause);
+            }
+            61..=200 => {
+                self.paused = false;
+                self.handle(Happening::Resume);
+            }
+            _ => {
+                self.wanted = input.flag();
+                self.handle(Happening::Select(vec![self.wanted]));
+            }
+        }
+    }
+
+    fn deliver(&mut self, input: &mut Input<'_>) {
+        self.say(input, |_, link, input| {
+            let late = input.byte() == 0;
+            let from = if late { &mut link.cancelled } else { &mut link.asked };
+            let at = input.below(from.len());
+            let block = (!from.is_empty()).then(|| from.swap_remove(at))?;
+            Some(Event::Block { block, data: 1 })
+        });
+    }
+
+    fn answer_question(&mut self, input: &mut Input<'_>) {
+        let honest = input.flag();
+        self.say(input, |truth, link, input| {
+            let question = link.questions.pop()?;
+            if honest { answer(truth, question) } else { lie(question, input) }
+        });
+    }
+
+    /// Something that a greeted peer says.
+    fn say(
+        &mut self,
+        input: &mut Input<'_>,
+        what: impl FnOnce(&Truth, &mut Link, &mut Input<'_>) -> Option<Event<u32>>,
+    ) {
+        let Some(peer) = self.pick(input) else { return };
+        let link = self.links.get_mut(&peer).expect("picked");
+        if !link.greeted {
+            return;
+        }
+        let Some(event) = what(&self.truth, link, input) else { return };
+        if matches!(event, Event::Closed(_)) {
+            self.links.remove(&peer);
+        }
+        self.tell(peer, event);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.torrent.poll() {
+            match output {
+                Output::Send { peer, command } => self.sent(peer, command),
+                Output::Connect { addr } => {
+                    assert!(!self.stopped, "connects after the stop");
+                    self.connecting.push(addr);
+                }
+                Output::Disconnect { peer, .. } => {
+                    let link = self.links.get_mut(&peer).expect("disconnects whom it does not know");
+                    assert!(!std::mem::replace(&mut link.told_to_go, true), "disconnects twice");
+                }
+                Output::Store { block, .. } => {
+                    assert!(self.ready && !self.have.has(block.piece), "stores {block:?}, which is had");
+                    assert!(self.stored.insert(block), "stores {block:?} twice");
+                }
+                Output::Event(event) => self.news(&event),
+            }
+        }
+        let links = self.links.values().filter(|l| !l.told_to_go).count();
+        // Who was banned while it was being connected is turned away when it is there.
+        let connecting = self.connecting.iter().filter(|addr| !self.banned.contains(addr)).count();
+        assert!(links + connecting <= MAX_PEERS, "too many connections");
+        let stats = self.torrent.stats();
+        assert!(stats.done <= stats.wanted, "{stats:?}");
+    }
+
+    fn sent(&mut self, peer: PeerKey, command: Command) {
+        let Some(link) = self.links.get_mut(&peer) else {
+            panic!("sends {command:?} to {peer:?}, which is gone")
+        };
+        let early = matches!(command, Command::Layout { .. } | Command::UploadOnly(_));
+        assert!((link.greeted || early) && !link.told_to_go, "sends {command:?} to a peer that is not there");
+        match command {
+            Command::Request(block) => {
+                assert!(self.ready && !self.paused && !self.stopped, "asks for {block:?} now");
+                assert!(self.truth.layout.contains(&block) && block.len <= BLOCK_LEN);
+                assert!(link.has.has(block.piece), "asks for {block:?} of a peer without it");
+                assert!(!self.have.has(block.piece), "asks for {block:?}, which is had");
+                assert!(!link.asked.contains(&block), "asks for {block:?} twice");
+                link.cancelled.retain(|b| *b != block);
+                link.asked.push(block);
+            }
+            Command::Cancel(block) => {
+                link.asked.retain(|b| *b != block);
+                link.cancelled.push(block);
+            }
+            question @ (Command::HashRequest(_) | Command::MetadataRequest(_)) => {
+                link.questions.push(question)
+            }
+            Command::Have(piece) => assert!(self.have.has(piece), "claims {piece:?}"),
+            // Before the number of pieces is known it is a set over none.
+            Command::Bitfield(have) => assert!(have.iter().eq(self.have.iter()), "claims what it has not"),
+            _ => {}
+        }
+    }
+
+    fn news(&mut self, event: &TorrentEvent) {
+        match event {
+            TorrentEvent::PieceDone(piece) => assert!(self.have.has(*piece)),
+            TorrentEvent::Metadata(info) => assert_eq!(info.raw(), self.truth.info.raw()),
+            TorrentEvent::BadInfo(e) => panic!("the dictionary is right: {e}"),
+            TorrentEvent::Layers(layers) => {
+                assert_eq!(layers.get(&self.truth.root).map(|l| &**l), Some(&*self.truth.layer));
+            }
+            TorrentEvent::Banned { addr, .. } => _ = self.banned.insert(*addr),
+            TorrentEvent::Complete => assert!(self.have.is_full() || !self.wanted, "complete too early"),
+            _ => {}
+        }
+    }
+
+    /// Everybody leaves, an honest seed comes, and that is enough.
+    fn finish(mut self) {
+        while let Some((peer, _)) = self.links.pop_first() {
+            self.tell(peer, Event::Closed(Departure::Remote));
+        }
+        assert_eq!(self.torrent.peers().count(), 0);
+        if self.stopped {
+            return;
+        }
+        while !self.connecting.is_empty() {
+            self.answer_connect(false);
+        }
+        self.paused = false;
+        self.handle(Happening::Resume);
+        self.wanted = true;
+        self.handle(Happening::Select(vec![true]));
+        let seed = self.honest_seed();
+        for _ in 0..ENOUGH {
+            if self.have.is_full() {
+                break;
+            }
+            self.serve(seed);
+        }
+        assert!(self.have.is_full(), "not complete: {:?}", self.torrent.stats());
+        assert!(self.torrent.is_complete());
+    }
+
+    fn honest_seed(&mut self) -> PeerKey {
+        let seed = self.connected("192.0.2.1:1".parse().expect("an address"), false);
+        assert!(!self.links[&seed].told_to_go, "an honest seed is turned away");
+        let hello = self.hello(PeerId([255; 20]));
+        let link = self.links.get_mut(&seed).expect("just connected");
+        link.greeted = true;
+        link.has = Bitfield::full(PIECES);
+        let metadata_size = Some(self.truth.info.raw().len() as u32);
+        let extended = Extended { ut_metadata: true, metadata_size, ..Extended::default() };
+        for event in [Event::Hello(hello), Event::HaveAll, Event::Extended(extended), Event::Unchoke] {
+            self.tell(seed, event);
+        }
+        seed
+    }
+
+    /// One thing that an honest seed and a working storage do.
+    fn serve(&mut self, seed: PeerKey) {
+        let link = self.links.get_mut(&seed).expect("the seed stays");
+        assert!(!link.told_to_go, "an honest seed is sent away");
+        if let Some(question) = link.questions.pop() {
+            let event = answer(&self.truth, question).expect("a seed knows all answers");
+            self.tell(seed, event);
+        } else if let Some(block) = link.asked.pop() {
+            self.tell(seed, Event::Block { block, data: 1 });
+        } else if !self.ready && self.torrent.info().is_some() {
+            self.be_ready(0);
+        } else if !self.whole_pieces().is_empty() {
+            self.verdict(true, 0);
+        } else {
+            self.wait(Duration::from_millis(500));
+        }
+    }
+}
+
+fn address(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n % 8], 6881))
+}
+
+fn piece(input: &mut Input<'_>) -> PieceIndex {
+    PieceIndex(u32::from(input.byte()) % PIECES)
+}
+
+/// What a connection may report of a peer, right or wrong.
+fn event(truth: &Truth, link: &mut Link, input: &mut Input<'_>) -> Event<u32> {
+    match input.byte() % 16 {
+        0 => Event::Choke,
+        1..=3 => Event::Unchoke,
+        4 => Event::Interested,
+        5 => Event::NotInterested,
+        6 => {
+            let piece = piece(input);
+            link.has.insert(piece);
+            Event::Have(piece)
+        }
+        7 => {
+            let piece = piece(input);
+            link.has.remove(piece);
+            Event::DontHave(piece)
+        }
+        8 => {
+            link.has = Bitfield::full(PIECES);
+            Event::HaveAll
+        }
+        9 => {
+            let bytes = input.bytes(2).to_vec();
+            if let Some(has) = Bitfield::from_bytes(&bytes, PIECES) {
+                link.has = has;
+            }
+            Event::Bitfield(bytes)
+        }
+        10 => Event::AllowedFast(piece(input)),
+        11 => Event::Extended(Extended {
+            ut_metadata: input.flag(),
+            metadata_size: Some(if input.flag() { truth.info.raw().len() as u32 } else { input.word() }),
+            upload_only: input.byte() == 0,
+            ..Extended::default()
+        }),
+        12 => {
+            Event::HashRequest(HashRequest { root: truth.root, base: 1, index: 0, count: 8, proof_layers: 2 })
+        }
+        13 => Event::MetadataRequest(input.byte().into()),
+        14 => Event::Sent { payload: input.short().into() },
+        _ => Event::Closed(Departure::Remote),
+    }
+}
+
+/// The right answer.
+fn answer(truth: &Truth, question: Command) -> Option<Event<u32>> {
+    match question {
+        Command::HashRequest(request) => Some(
+            truth
+                .hashes(&request)
+                .map_or(Event::HashReject(request), |hashes| Event::Hashes(request, hashes)),
+        ),
+        Command::MetadataRequest(piece) => {
+            let (data, total) = (truth.info.raw().to_vec(), truth.info.raw().len() as u32);
+            Some(Event::MetadataData { piece, total, data })
+        }
+        _ => None,
+    }
+}
+
+/// A wrong answer, or a refusal.
+fn lie(question: Command, input: &mut Input<'_>) -> Option<Event<u32>> {
+    match question {
+        Command::HashRequest(request) if input.flag() => {
+            Some(Event::Hashes(request, input.bytes(64).to_vec()))
+        }
+        Command::HashRequest(request) => Some(Event::HashReject(request)),
+        Command::MetadataRequest(piece) if input.flag() => {
+            let data = input.bytes(40).to_vec();
+            Some(Event::MetadataData { piece, total: 40, data })
+        }
+        Command::MetadataRequest(piece) => Some(Event::MetadataReject(piece)),
+        _ => None,
+    }
+}
