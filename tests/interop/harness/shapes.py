@@ -23,7 +23,8 @@ class Shape:
     patch: Callable = lambda entry: None        # afterwards, on the decoded dictionary
     executable: tuple = ()
     links: dict = field(default_factory=dict)   # name → target, relative to the link
-    formats: tuple = FORMATS
+    formats: tuple = FORMATS                    # that libtorrent can make and read
+    create: tuple = FORMATS                     # that `create` is tried with
 
 
 def single(name, size, **kw):
@@ -87,7 +88,9 @@ SHAPES = [
     single("many-pieces", 1_300_000),
     single("ünïcode 文件 🍁", 20_000),
     Shape("two", TWO),
-    Shape("folder-of-one", {"alone": 50_000}),
+    # A v2 file tree with one file at its top is a single-file torrent (BEP 52), whatever folder it was made of; libtorrent then
+    # shows the file's name as that of the torrent, and we the torrent's.
+    Shape("folder-of-one", {"alone": 50_000}, formats=("v1", "hybrid"), create=("v1", "hybrid")),
     Shape("aligned", {"a": 32 * KIB, "b": 16 * KIB, "c": 48 * KIB}),
     Shape("big-pieces", {"a": 5, "b": 200_000, "c": 70_000}, piece=128 * KIB),
     Shape("deep", {"x/y/z/deep": 20_000, "x/y/flat": 3, "x/a": 1, "top": 9}),
@@ -149,7 +152,11 @@ ATTRIBUTES = ((1, "p"), (2, "h"), (4, "x"), (8, "l"))
 
 
 def hashes(info):
-    both = info.info_hashes()
+    """Of a torrent, as `show` names them."""
+    return named(info.info_hashes())
+
+
+def named(both):
     return {**({"info_hash_v1": str(both.v1)} if both.has_v1() else {}),
             **({"info_hash_v2": str(both.v2)} if both.has_v2() else {})}
 
