@@ -159,6 +159,9 @@ fn a_file_can_be_piped() {
     let output = s.samara(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout == fs::read(s.join("d/b")).unwrap());
+    // Again, with nobody to ask: it is all there.
+    let args = ["get", "t.torrent", "-o", "out", "--stdout", "--select", "b", "--listen", "127.0.0.1:0"];
+    assert!(s.samara(args).output().unwrap().stdout == output.stdout);
     let both = ["get", "t.torrent", "--stdout", "--peer", &addr, "--listen", "127.0.0.1:0"];
     assert!(s.run(&both).expect(2).stderr().contains("--select"));
 }

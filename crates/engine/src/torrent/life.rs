@@ -64,6 +64,10 @@ impl Owner {
         self.data = Data::Open(opened);
         self.handle(Input::Ready { have });
         let _ = self.news.send(TorrentEvent::Started);
+        // What was adopted is there without ever being done; and only now is it known which pieces exist.
+        for (piece, reply) in self.readers.take_all() {
+            self.read_piece(piece, reply);
+        }
     }
 
     pub(super) fn piece_done(&mut self, piece: PieceIndex) {

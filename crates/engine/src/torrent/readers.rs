@@ -37,6 +37,13 @@ impl Readers {
         self.count -= ready.len();
         ready
     }
+
+    /// Everybody who waits.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (PieceIndex, Reply)> + use<> {
+        self.count = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().flat_map(|(piece, replies)| replies.into_iter().map(move |reply| (piece, reply)))
+    }
 }
 
 /// Reads a verified piece in the background.
