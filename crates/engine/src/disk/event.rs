@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use samara_proto::ids::{FileIndex, PieceIndex};
+use samara_proto::ids::PieceIndex;
 use tokio::sync::Notify;
 
 /// What was tried when it failed.
@@ -90,11 +90,6 @@ pub enum DiskEvent {
     Lost {
         /// The piece.
         piece: PieceIndex,
-    },
-    /// A file is whole and has its final name.
-    FileDone {
-        /// The file.
-        file: FileIndex,
     },
     /// Every wanted file is whole and has its final name; links are made. Comes once; also right after opening, if
     /// there was nothing left to do.

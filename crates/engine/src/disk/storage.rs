@@ -328,10 +328,7 @@ impl Storage {
         }
         match self.files.finish(file) {
             Ok(moved) => self.displaced(moved),
-            Err(e) => return self.fail(e),
-        }
-        if self.files.place(file) == Place::Final {
-            self.events.send(DiskEvent::FileDone { file });
+            Err(e) => self.fail(e),
         }
     }
 

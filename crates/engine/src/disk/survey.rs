@@ -58,14 +58,46 @@ impl StorageSpec {
     /// # Errors
     /// If a folder cannot be looked into, or a link stands in the way.
     pub fn survey(&self) -> Result<Survey<'_>, StorageError> {
-        let root = Root::new(self.root.clone());
+        let mut folders = Folders::new(&self.root);
         let index = 0..self.files.len() as u32;
-        let found = index.map(|i| look(self, &root, FileIndex(i))).collect::<Result<_, _>>()?;
+        let found = index.map(|i| look(self, &mut folders, FileIndex(i))).collect::<Result<_, _>>()?;
         Ok(Survey { spec: self, found, has_parts: self.parts.is_file() })
     }
 }
 
-fn look(spec: &StorageSpec, root: &Root, index: FileIndex) -> Result<(Place, Option<Meta>), StorageError> {
+/// Looks at files below a root, and looks only once for the folder of files that follow each other: where it is missing
+/// so are they all, and a new download of many files asks the system nothing about each.
+struct Folders<'a> {
+    root: Root,
+    last: Option<&'a Path>,
+    missing: bool,
+}
+
+impl<'a> Folders<'a> {
+    fn new(root: &Path) -> Self {
+        Self { root: Root::new(root.to_owned()), last: None, missing: false }
+    }
+
+    /// An ordinary file at `path`.
+    fn stat(&mut self, path: &'a Path) -> Result<Option<Meta>, StorageError> {
+        if self.last != path.parent() {
+            self.last = path.parent();
+            self.missing = self.root.lacks_folder(path);
+        }
+        if self.missing {
+            return Ok(None);
+        }
+        let found = self.root.stat(path);
+        let found = found.map_err(|e| StorageError::new(self.root.path().join(path), Op::Inspect, e))?;
+        Ok(found.filter(|meta| meta.regular))
+    }
+}
+
+fn look<'a>(
+    spec: &'a StorageSpec,
+    folders: &mut Folders<'a>,
+    index: FileIndex,
+) -> Result<(Place, Option<Meta>), StorageError> {
     let len = spec.layout.file_len(index);
     let has_bytes =
         |f: &&FileSpec| len > 0 && !spec.layout.file_is_pad(index) && !f.path.as_os_str().is_empty();
@@ -73,15 +105,11 @@ fn look(spec: &StorageSpec, root: &Root, index: FileIndex) -> Result<(Place, Opt
     if spec.access == Access::ReadOnly {
         return Ok((Place::Final, Meta::of(&spec.root.join(&file.path))));
     }
-    let stat = |path: &Path| {
-        let found = root.stat(path).map_err(|e| StorageError::new(root.path().join(path), Op::Inspect, e))?;
-        Ok(found.filter(|meta| meta.regular))
-    };
-    let under_name = stat(&file.path)?.filter(|meta| meta.len <= len);
+    let under_name = folders.stat(&file.path)?.filter(|meta| meta.len <= len);
     if under_name.is_some_and(|meta| meta.len == len) {
         return Ok((Place::Found, under_name));
     }
-    Ok(match (stat(&file.part)?, under_name) {
+    Ok(match (folders.stat(&file.part)?, under_name) {
         (part @ Some(_), _) => (Place::Part, part),
         (None, Some(meta)) => (Place::Found, Some(meta)),
         (None, None) if file.wanted => (Place::Absent, None),
@@ -127,13 +155,18 @@ impl Survey<'_> {
             let Some(file) = self.spec.file(index) else { continue };
             let (data, shelved) = match place {
                 Place::Nowhere => continue,
-                Place::Absent => (Vec::new(), false),
+                Place::Absent => {
+                    for piece in layout.pieces_of(index) {
+                        present.remove(PieceIndex(piece));
+                    }
+                    continue;
+                }
                 Place::Found | Place::Final => (all(meta.map_or(0, |m| m.len)), false),
                 Place::Part => (data(&root, &file.part), false),
                 Place::Shelved => (shelf.clone(), true),
             };
             for piece in layout.pieces_of(index).map(PieceIndex) {
-                if !touches(&data, &self.place_of(piece, index, shelved)) {
+                if present.has(piece) && !touches(&data, &self.place_of(piece, index, shelved)) {
                     present.remove(piece);
                 }
             }

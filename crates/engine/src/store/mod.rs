@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use samara_proto::ids::InfoHashes;
 use sha2::{Digest, Sha256};
 
-pub use record::{Record, stamp};
+pub use record::Record;
 
 use crate::disk::{Op, StorageError};
 

@@ -1,9 +1,5 @@
 //! What is saved of one torrent, and how far it may be believed.
 
-use std::fs;
-use std::path::Path;
-use std::time::UNIX_EPOCH;
-
 use samara_proto::bencode::{self, Limits, ListWriter, Value};
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{FileIndex, PieceIndex};
@@ -102,16 +98,4 @@ fn read_stamp(value: Value<'_>) -> Option<Option<Stamp>> {
         [whole, len, mtime] => Some(Some(Stamp { whole: whole != 0, len: u64::try_from(len).ok()?, mtime })),
         _ => None,
     }
-}
-
-/// What a file looks like now; nothing but zeros if it is not there. `part` is its name while it is unfinished.
-pub fn stamp(path: &Path, part: &Path) -> Stamp {
-    let look = |path: &Path, whole| {
-        let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let since = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        let mtime = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
-        Some(Stamp { whole, len: meta.len(), mtime })
-    };
-    let missing = Stamp { whole: false, len: 0, mtime: 0 };
-    look(path, true).or_else(|| look(part, false)).unwrap_or(missing)
 }

@@ -308,7 +308,6 @@ impl Owner {
                 self.handle(Input::Verified { piece, ok, bad: bad_blocks });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
-            DiskEvent::FileDone { file } => tracing::debug!(%file, "file done"),
             DiskEvent::Finished => self.finished(),
             DiskEvent::Displaced { from, to } => {
                 let text = format!("{} was in the way and is now {}", from.display(), to.display());

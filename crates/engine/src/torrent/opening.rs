@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 use super::ToTorrent;
 use crate::api::{Mode, SelectFn};
 use crate::client::Shared;
-use crate::disk::{Events, StorageError, StorageHandle, StorageSpec};
+use crate::disk::{Events, StorageError, StorageHandle, StorageSpec, Survey};
 use crate::hash::{self, HashError, HashJob, PieceHashes, Want};
-use crate::store::{self, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Progress is told each time this many bytes more were looked at.
 const REPORT_EVERY: u64 = 16 << 20;
@@ -139,11 +139,13 @@ fn prepare(
         }
         (None, Mode::Seed | Mode::Trusted) => StorageSpec::existing(layout, below(&safe, &dir)),
     });
+    let survey = spec.survey()?;
     let trusted = match mode {
         Mode::Trusted => Bitfield::full(spec.layout.num_pieces()),
-        Mode::Download | Mode::Seed => trusted(store.as_ref(), &spec),
+        Mode::Download | Mode::Seed => trusted(store.as_ref(), &survey, &spec.layout),
     };
-    let have = prove(&metainfo, &spec, trusted, owner, cancel)?;
+    let have = prove(&metainfo, &survey, &spec.layout, trusted, owner, cancel)?;
+    drop(survey);
     if mode == Mode::Seed && !have.is_full() {
         return Err(OpenError::Incomplete { missing: have.len() - have.count(), pieces: have.len(), path });
     }
@@ -183,27 +185,22 @@ fn below(safe: &[Option<SafePath>], dir: &Path) -> Vec<Option<PathBuf>> {
 }
 
 /// The pieces that the resume data vouches for.
-fn trusted(store: Option<&Store>, spec: &StorageSpec) -> Bitfield {
-    let none = || Bitfield::new(spec.layout.num_pieces());
-    let Some(record) = store.and_then(Store::load) else { return none() };
-    let now = spec.files.iter().map(|file| {
-        let own = file.wanted && !file.path.as_os_str().is_empty();
-        own.then(|| store::stamp(&spec.root.join(&file.path), &spec.root.join(&file.part)))
-    });
-    record.trusted(&spec.layout, &now.collect::<Vec<_>>())
+fn trusted(store: Option<&Store>, survey: &Survey<'_>, layout: &Layout) -> Bitfield {
+    let record = store.and_then(Store::load);
+    record.map_or_else(|| Bitfield::new(layout.num_pieces()), |r| r.trusted(layout, &survey.stamps()))
 }
 
 /// Hashes what is there and not trusted, on all cores.
 fn prove(
     metainfo: &Metainfo,
-    spec: &StorageSpec,
+    survey: &Survey<'_>,
+    layout: &Layout,
     trusted: Bitfield,
     owner: &mpsc::Sender<ToTorrent>,
     cancel: &AtomicBool,
 ) -> Result<Bitfield, OpenError> {
-    let layout = &*spec.layout;
-    let paths: Vec<_> = spec.files.iter().map(|file| existing(&spec.root, &file.path, &file.part)).collect();
-    if trusted.is_full() || paths.iter().all(Option::is_none) {
+    let present = survey.present();
+    if present.iter().all(|piece| trusted.has(piece)) {
         return Ok(trusted);
     }
     let info = &*metainfo.info;
@@ -212,7 +209,7 @@ fn prove(
     let v1_only = info.format() == Format::Hybrid && metainfo.piece_layers.is_empty();
     let v1 = |piece| info.piece_hash_v1(piece).map(|v1| Expected { v1: Some(v1), v2: None });
     let expected = |piece| if v1_only { v1(piece) } else { hashes.get(piece) };
-    let doubtful = |piece| if trusted.has(piece) { None } else { expected(piece) };
+    let doubtful = |piece| if trusted.has(piece) || !present.has(piece) { None } else { expected(piece) };
     let told = AtomicU64::new(0);
     let total = layout.total_len();
     let _ = owner.blocking_send(ToTorrent::Checking { done: 0, total });
@@ -225,17 +222,9 @@ fn prove(
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let want = if v1_only { Want { v1: true, v2: false } } else { Want::of(info.format()) };
+    let paths = survey.paths();
     let job = HashJob { paths: &paths, layout, want, threads, progress: &progress, cancel };
     let mut have = hash::check(&job, &doubtful)?.have;
     have.extend(trusted.iter());
     Ok(have)
-}
-
-/// Where a file is, whole or in part; `None` if it is nowhere, or no file of its own.
-fn existing(root: &Path, path: &Path, part: &Path) -> Option<PathBuf> {
-    if path.as_os_str().is_empty() {
-        return None;
-    }
-    let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-    Some(root.join(path)).filter(is_file).or_else(|| Some(root.join(part)).filter(is_file))
 }

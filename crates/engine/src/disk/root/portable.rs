@@ -60,6 +60,12 @@ impl Root {
             .open(path)
     }
 
+    /// Whether the folder of `rel` is missing, so that nothing stands there or beside it.
+    pub(in crate::disk) fn lacks_folder(&self, rel: &Path) -> bool {
+        let missing = |e: io::Error| e.kind() == io::ErrorKind::NotFound;
+        split(rel).is_ok_and(|(folder, _)| fs::symlink_metadata(self.path.join(folder)).is_err_and(missing))
+    }
+
     /// What stands at `rel`; `None` if nothing does.
     pub(in crate::disk) fn stat(&self, rel: &Path) -> io::Result<Option<Meta>> {
         let found = self.path_of(rel, false).and_then(|path| Ok((fs::symlink_metadata(&path)?, path)));

@@ -14,13 +14,16 @@ use super::{How, Meta, not_regular, split};
 #[derive(Debug)]
 pub(in crate::disk) struct Root {
     path: PathBuf,
-    /// The folder that was used last: the next file is mostly in the same one.
-    last: Mutex<Option<(PathBuf, Arc<OwnedFd>)>>,
+    /// Folders that were used last, the latest at the end: the next file is mostly in one of them.
+    recent: Mutex<Vec<(PathBuf, Arc<OwnedFd>)>>,
 }
+
+/// Folders kept open: a few workers write to a few folders each.
+const MAX_RECENT: usize = 8;
 
 impl Root {
     pub(in crate::disk) const fn new(path: PathBuf) -> Self {
-        Self { path, last: Mutex::new(None) }
+        Self { path, recent: Mutex::new(Vec::new()) }
     }
 
     /// The folder itself.
@@ -30,28 +33,31 @@ impl Root {
 
     /// Closes what is kept open for speed.
     pub(in crate::disk) fn rest(&self) {
-        *self.last() = None;
+        self.recent().clear();
     }
 
     /// The folder `rel` below the root; with `create`, it and those above it are created where they are missing.
     fn folder(&self, rel: &Path, create: bool) -> io::Result<Arc<OwnedFd>> {
-        let mut last = self.last();
-        if let Some((_, fd)) = last.as_ref().filter(|(path, _)| path == rel) {
-            return Ok(Arc::clone(fd));
+        let mut recent = self.recent();
+        if let Some(at) = recent.iter().position(|(path, _)| path == rel) {
+            recent[at..].rotate_left(1);
+        } else {
+            if recent.len() == MAX_RECENT {
+                recent.remove(0);
+            }
+            recent.push((rel.to_owned(), Arc::new(self.walk(rel, create)?)));
         }
-        let fd = Arc::new(self.walk(rel, create)?);
-        *last = Some((rel.to_owned(), Arc::clone(&fd)));
-        Ok(fd)
+        recent.last().map(|(_, fd)| Arc::clone(fd)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// As [`Self::folder`] for one use: it is not kept open, as a thousand torrents that only share would add up.
     fn folder_once(&self, rel: &Path) -> io::Result<Arc<OwnedFd>> {
-        let kept = self.last().as_ref().filter(|(path, _)| path == rel).map(|(_, fd)| Arc::clone(fd));
+        let kept = self.recent().iter().find(|(path, _)| path == rel).map(|(_, fd)| Arc::clone(fd));
         kept.map_or_else(|| self.walk(rel, false).map(Arc::new), Ok)
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<(PathBuf, Arc<OwnedFd>)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recent(&self) -> MutexGuard<'_, Vec<(PathBuf, Arc<OwnedFd>)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn walk(&self, rel: &Path, create: bool) -> io::Result<OwnedFd> {
@@ -90,6 +96,12 @@ impl Root {
         let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let file = File::from(rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o666))?);
         if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+    }
+
+    /// Whether the folder of `rel` is missing, so that nothing stands there or beside it.
+    pub(in crate::disk) fn lacks_folder(&self, rel: &Path) -> bool {
+        let missing = |e: io::Error| e.kind() == io::ErrorKind::NotFound;
+        split(rel).is_ok_and(|(folder, _)| self.folder(folder, false).is_err_and(missing))
     }
 
     /// What stands at `rel`; `None` if nothing does.
