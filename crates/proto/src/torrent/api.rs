@@ -224,9 +224,9 @@ pub enum TorrentEvent {
 /// Numbers of a torrent. Bytes, and bytes a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Bytes of wanted pieces that are had.
+    /// Bytes of wanted files that are had; pad files never count.
     pub done: u64,
-    /// Bytes of wanted pieces.
+    /// Bytes of wanted files.
     pub wanted: u64,
     /// Payload coming in.
     pub down_rate: u64,

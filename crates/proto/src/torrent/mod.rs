@@ -315,11 +315,6 @@ impl<B> Torrent<B> {
     }
 }
 
-/// Total length of the pieces in a set, in bytes.
-fn bytes_in(layout: &Layout, pieces: impl Iterator<Item = PieceIndex>) -> u64 {
-    pieces.map(|piece| u64::from(layout.piece_len(piece))).sum()
-}
-
 impl<B> Torrent<B> {
     /// Closes every connection and opens none.
     fn on_stop(&mut self) {

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Torrent;
 use super::api::TorrentEvent;
-use super::{Torrent, bytes_in};
 use crate::ids::{PeerKey, PieceIndex};
 use crate::peer::{Command, Violation};
 
@@ -24,14 +24,12 @@ impl<B> Torrent<B> {
     }
 
     fn on_right(&mut self, piece: PieceIndex) {
-        let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
+        let Some(picker) = &mut self.picker else { return };
         let wanted = picker.wanted().has(piece);
         if !picker.accept(piece) {
             return;
         }
-        if wanted {
-            self.done += u64::from(shape.layout.piece_len(piece));
-        }
+        self.done += self.wanted_bytes(piece);
         self.tell(TorrentEvent::PieceDone(piece));
         self.announce(piece, wanted);
         self.check_complete();
@@ -99,10 +97,17 @@ impl<B> Torrent<B> {
 
     /// Counts the bytes that are wanted, and had of these.
     pub(super) fn recount_bytes(&mut self) {
-        let (Some(picker), Some(shape)) = (&self.picker, &self.shape) else { return };
-        let wanted = || picker.wanted().iter();
-        self.wanted = bytes_in(&shape.layout, wanted());
-        self.done = bytes_in(&shape.layout, wanted().filter(|piece| picker.have().has(*piece)));
+        let Some(picker) = &self.picker else { return };
+        let wanted = picker.wanted().iter().map(|piece| (self.wanted_bytes(piece), picker.have().has(piece)));
+        let sum = |(done, all), (bytes, had)| (done + if had { bytes } else { 0 }, all + bytes);
+        (self.done, self.wanted) = wanted.fold((0, 0), sum);
+    }
+
+    /// Bytes of wanted files in a piece.
+    fn wanted_bytes(&self, piece: PieceIndex) -> u64 {
+        let Some(layout) = self.layout() else { return 0 };
+        let spans = layout.spans(piece, 0, layout.piece_length());
+        spans.filter(|span| !span.pad && self.wants_file(span.file)).map(|span| u64::from(span.len)).sum()
     }
 
     /// Says so, once, if all that is wanted is there; from then on peers that have everything are of no use.
