@@ -7,12 +7,12 @@ use std::sync::Arc;
 use samara_proto::ids::{InfoHashes, PeerId};
 use samara_proto::layout::LayoutError;
 use samara_proto::metainfo::Metainfo;
-use tokio::sync::{Mutex, Semaphore, broadcast, mpsc};
+use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{AddSource, AddTorrent, Config, TorrentEvent};
 use crate::clock::Clock;
-use crate::disk::{Disk, DiskConfig, StorageError};
+use crate::disk::{Disk, DiskConfig, Gauge, StorageError};
 use crate::handle::Torrent;
 use crate::listener;
 use crate::net::tcp;
@@ -51,6 +51,8 @@ pub struct Client {
     shared: Arc<Shared>,
     listening: Vec<SocketAddr>,
     listeners: JoinSet<()>,
+    /// Ends the listeners when it is dropped.
+    stop: watch::Sender<()>,
     owners: Mutex<JoinSet<()>>,
 }
 
@@ -117,15 +119,21 @@ impl Client {
             config,
         });
         let mut listeners = JoinSet::new();
+        let (stop, stopped) = watch::channel(());
         for listener in bound {
-            listeners.spawn(listener::accept(listener, Arc::clone(&shared)));
+            listeners.spawn(listener::accept(listener, Arc::clone(&shared), stopped.clone()));
         }
-        Ok(Self { shared, listening, listeners, owners: Mutex::default() })
+        Ok(Self { shared, listening, listeners, stop, owners: Mutex::default() })
     }
 
     /// Where connections are accepted, with the ports that were really taken.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
+    }
+
+    /// How much payload is in memory, on its way to the disk and to peers.
+    pub fn memory(&self) -> Gauge {
+        self.shared.disk.pool().gauge()
     }
 
     /// Adds a torrent and returns at once; opening and checking go on behind it.
@@ -170,16 +178,19 @@ impl Client {
         }
     }
 
-    /// Ends a torrent: closes its connections, makes its data durable, keeps its files. Unknown hashes are ignored.
+    /// Ends a torrent: closes its connections, makes its data durable, keeps its files. When this returns it is gone, and
+    /// may be added again. Unknown hashes are ignored.
     pub async fn remove(&self, hashes: InfoHashes) {
         if let Some(inbox) = self.shared.torrents.find(&hashes.primary()) {
-            stop(&inbox).await;
+            // Dropped when all is done, which shows as an error.
+            let _ = stop(&inbox).await.await;
         }
     }
 
     /// Ends all torrents, makes everything durable, and waits for every task and thread.
     pub async fn shutdown(mut self) {
-        self.listeners.shutdown().await;
+        drop(self.stop);
+        while self.listeners.join_next().await.is_some() {}
         for inbox in self.shared.torrents.all() {
             stop(&inbox).await;
         }
@@ -189,9 +200,11 @@ impl Client {
     }
 }
 
-/// Asks an owner to end. One that has ended already needs nothing.
-async fn stop(inbox: &mpsc::Sender<ToTorrent>) {
-    let _ = inbox.send(ToTorrent::Control(Control::Stop)).await;
+/// Asks an owner to end. What is returned resolves, with an error, when it has; at once if it had before.
+async fn stop(inbox: &mpsc::Sender<ToTorrent>) -> oneshot::Receiver<()> {
+    let (done, ended) = oneshot::channel();
+    let _ = inbox.send(ToTorrent::Control(Control::Stop(done))).await;
+    ended
 }
 
 /// A fresh peer id, and a seed for the machine's generator.

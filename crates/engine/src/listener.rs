@@ -1,5 +1,6 @@
 //! Accepting connections: reads only as much of a handshake as tells which torrent it is for, then hands over.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,15 @@ use std::time::Duration;
 use samara_proto::peer::Prefix;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::client::Shared;
 use crate::net::tcp;
 use crate::torrent::ToTorrent;
 
-/// Connections that have not yet said what they want. More than that wait in the kernel's backlog.
+/// Connections that have not yet said what they want. One more, and the oldest goes: an honest peer says it at once,
+/// and those who say nothing must not keep it out.
 const MAX_NAMELESS: usize = 64;
 
 /// How long a stranger may take to say which torrent it wants.
@@ -22,24 +25,43 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (out of descriptors, mostly), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the task is aborted.
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let nameless = Arc::new(Semaphore::new(MAX_NAMELESS));
+/// Accepts until the other end of `stop` is dropped.
+pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
+    let mut strangers = Strangers::default();
     loop {
-        let Ok(permit) = Arc::clone(&nameless).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, addr)) => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(NAME_TIMEOUT, introduce(stream, addr, &shared)).await;
-                    drop(permit);
-                });
-            }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => break,
+        };
+        match accepted {
+            Ok((stream, addr)) => strangers.admit(stream, addr, Arc::clone(&shared)),
             Err(error) => {
                 tracing::debug!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+    strangers.tasks.shutdown().await;
+}
+
+/// Those who have not yet said what they want.
+#[derive(Default)]
+struct Strangers {
+    tasks: JoinSet<()>,
+    /// In the order in which they came.
+    queue: VecDeque<AbortHandle>,
+}
+
+impl Strangers {
+    fn admit(&mut self, stream: TcpStream, addr: SocketAddr, shared: Arc<Shared>) {
+        while self.tasks.try_join_next().is_some() {}
+        self.queue.retain(|task| !task.is_finished());
+        if self.queue.len() >= MAX_NAMELESS {
+            self.queue.pop_front().iter().for_each(AbortHandle::abort);
+        }
+        self.queue.push_back(self.tasks.spawn(async move {
+            let _ = tokio::time::timeout(NAME_TIMEOUT, introduce(stream, addr, &shared)).await;
+        }));
     }
 }
 

@@ -23,12 +23,15 @@ impl Registry {
         true
     }
 
-    /// Names a torrent by more hashes: its info dictionary came, and it is a hybrid. Hashes taken by another stay.
-    pub(crate) fn extend(&self, hashes: &InfoHashes, inbox: &mpsc::Sender<ToTorrent>) {
+    /// Names a torrent by more hashes: its info dictionary came, and it is a hybrid. False, and nothing changed, if one of
+    /// them names another.
+    pub(crate) fn extend(&self, hashes: &InfoHashes, inbox: &mpsc::Sender<ToTorrent>) -> bool {
         let mut map = self.lock();
-        for hash in names(hashes) {
-            map.entry(hash).or_insert_with(|| inbox.clone());
+        if names(hashes).any(|h| map.get(&h).is_some_and(|other| !other.same_channel(inbox))) {
+            return false;
         }
+        map.extend(names(hashes).map(|h| (h, inbox.clone())));
+        true
     }
 
     pub(crate) fn remove(&self, inbox: &mpsc::Sender<ToTorrent>) {

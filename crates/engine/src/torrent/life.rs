@@ -1,7 +1,6 @@
 //! The life of a torrent: metadata, opening, running, ending. The other half of [`Owner`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::PieceIndex;
@@ -23,7 +22,9 @@ const BACKLOG_RETRY: std::time::Duration = std::time::Duration::from_millis(2);
 impl Owner {
     /// The info dictionary came from peers.
     pub(super) fn learned(&mut self, info: Arc<Info>) {
-        self.shared.torrents.extend(&info.hashes(), &self.me);
+        if !self.shared.torrents.extend(&info.hashes(), &self.me) {
+            return self.fail("this torrent is there already, under its other hash".into());
+        }
         let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&info)));
         let long = |file: &FileEntry| file.length > info.piece_length().into();
         let needs_layers = info.format() == Format::V2 && info.files().iter().any(long);
@@ -34,10 +35,12 @@ impl Owner {
         }
     }
 
-    /// The piece layers came from peers.
+    /// The piece layers came from peers. A hybrid's data may be open before.
     pub(super) fn layers(&mut self, layers: PieceLayers) {
-        if let Some(metainfo) = self.metainfo.as_mut() {
-            Arc::make_mut(metainfo).piece_layers = layers;
+        let Some(metainfo) = self.metainfo.as_mut() else { return };
+        Arc::make_mut(metainfo).piece_layers = layers;
+        if let Data::Open(opened) = &mut self.data {
+            opened.metainfo = Arc::clone(metainfo);
         }
         self.open();
     }
@@ -46,15 +49,17 @@ impl Owner {
     pub(super) fn open(&mut self) {
         let (Some(opening), Some(metainfo)) = (self.opening.take(), &self.metainfo) else { return };
         self.data = Data::Opening;
-        let (shared, cancel) = (Arc::clone(&self.shared), Arc::clone(&self.cancel));
-        self.links.spawn(opening::start(opening, Arc::clone(metainfo), shared, self.me.clone(), cancel));
+        let (shared, cancel) = (Arc::clone(&self.shared), Arc::clone(&self.cancel.0));
+        self.tasks.spawn(opening::start(opening, Arc::clone(metainfo), shared, self.me.clone(), cancel));
     }
 
     pub(super) fn opened(&mut self, opened: Result<Opened, OpenError>) {
-        let opened = match opened {
+        let mut opened = match opened {
             Ok(opened) => opened,
             Err(error) => return self.fail(error.to_string()),
         };
+        // Piece layers may have come meanwhile.
+        opened.metainfo = self.metainfo.clone().unwrap_or(opened.metainfo);
         if let Some(wanted) = &opened.wanted {
             self.handle(Input::Select(wanted.clone()));
         }
@@ -74,7 +79,7 @@ impl Owner {
         let Data::Open(opened) = &self.data else { return };
         self.keeper.wrote(self.shared.clock.now(), opened.layout.piece_len(piece));
         for reply in self.readers.take(piece) {
-            readers::serve(&opened.storage, &opened.layout, piece, reply);
+            self.tasks.spawn(readers::serve(&opened.storage, &opened.layout, piece, reply));
         }
     }
 
@@ -84,7 +89,7 @@ impl Owner {
                 let _ = reply.send(Err(ReadError::OutOfRange));
             }
             Data::Open(opened) if opened.storage.has(piece) => {
-                readers::serve(&opened.storage, &opened.layout, piece, reply);
+                self.tasks.spawn(readers::serve(&opened.storage, &opened.layout, piece, reply));
             }
             _ => self.readers.wait(piece, reply),
         }
@@ -157,10 +162,12 @@ impl Owner {
 
     /// Ends connections, makes the data durable and saves what is proven.
     pub(super) async fn finish(mut self) {
-        self.shared.torrents.remove(&self.me);
-        self.cancel.store(true, Ordering::Relaxed);
+        drop(self.cancel);
         self.inbox.close();
         self.links.shutdown().await;
+        while self.tasks.join_next().await.is_some() {}
+        // With what it holds, which may be a storage just opened.
+        drop(self.inbox);
         if let Data::Open(mut opened) = self.data {
             opened.storage.close().await;
             while let Some(event) = opened.events.recv().await {
@@ -168,6 +175,8 @@ impl Owner {
             }
             self.keeper.finish(&opened).await;
         }
+        // Only now may it be added again.
+        self.shared.torrents.remove(&self.me);
     }
 }
 

@@ -49,11 +49,6 @@ impl Links {
         Self { shared, config, owner, peers: BTreeMap::new(), dirty: Vec::new(), tasks, storage, next: 0 }
     }
 
-    /// Runs something beside the connections, to be ended with them.
-    pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
-    }
-
     /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
     pub(super) fn connect(&mut self, addr: SocketAddr) {
         let owner = self.owner.clone();

@@ -9,7 +9,7 @@ mod readers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use samara_proto::ids::{PeerId, PeerKey, PieceIndex};
@@ -19,6 +19,7 @@ use samara_proto::peer::{self, Command, Departure, Event, Prefix};
 use samara_proto::torrent::{self as machine, Input, Known, Output, PeerStatus, Source, Torrent as Machine};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
@@ -61,7 +62,8 @@ pub(crate) enum Control {
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     Metainfo(oneshot::Sender<Option<Arc<Metainfo>>>),
     ReadPiece(PieceIndex, oneshot::Sender<Result<Vec<u8>, ReadError>>),
-    Stop,
+    /// Dropped once all is done.
+    Stop(oneshot::Sender<()>),
 }
 
 /// How the world reaches an owner, and hears of it.
@@ -98,14 +100,28 @@ pub(crate) struct Owner {
     readers: Readers,
     /// Blocks for the disk, handed over once a round.
     store: Vec<StoreJob>,
+    /// Opening, and reads for users: what ends by itself, and is waited for.
+    tasks: JoinSet<()>,
     /// Ends a check that is under way.
-    cancel: Arc<AtomicBool>,
+    cancel: Cancel,
     /// The disk is full.
     full: bool,
     /// It ended with an error.
     failed: bool,
     /// It ends when all connections said goodbye, or then.
     stopping: Option<Instant>,
+    /// Who waits for the end.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Set when the owner ends, also if it is dropped in the middle.
+#[derive(Default)]
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Owner {
@@ -146,10 +162,12 @@ impl Owner {
             keeper: Keeper::default(),
             readers: Readers::default(),
             store: Vec::new(),
-            cancel: Arc::default(),
+            tasks: JoinSet::new(),
+            cancel: Cancel::default(),
             full: false,
             failed: false,
             stopping: None,
+            waiting: Vec::new(),
             shared,
         })
     }
@@ -211,6 +229,7 @@ impl Owner {
     fn tick(&mut self) {
         self.handle(Input::Tick);
         self.links.reap();
+        while self.tasks.try_join_next().is_some() {}
         self.keep(false);
     }
 
@@ -342,7 +361,10 @@ impl Owner {
             Control::Peers(reply) => drop(reply.send(self.machine.peers().collect())),
             Control::Metainfo(reply) => drop(reply.send(self.metainfo.clone())),
             Control::ReadPiece(piece, reply) => self.read_piece(piece, reply),
-            Control::Stop => self.stop(),
+            Control::Stop(done) => {
+                self.waiting.push(done);
+                self.stop();
+            }
         }
     }
 

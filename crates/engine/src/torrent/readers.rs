@@ -25,10 +25,20 @@ const MAX_READERS: usize = 1024;
 impl Readers {
     /// Keeps a reader until its piece is there. One too many is refused by dropping its reply.
     pub(super) fn wait(&mut self, piece: PieceIndex, reply: Reply) {
+        if self.count >= MAX_READERS {
+            self.forget_the_gone();
+        }
         if self.count < MAX_READERS {
             self.count += 1;
             self.waiting.entry(piece).or_default().push(reply);
         }
+    }
+
+    /// Those who do not wait any more make room for others.
+    fn forget_the_gone(&mut self) {
+        self.waiting.values_mut().for_each(|replies| replies.retain(|reply| !reply.is_closed()));
+        self.waiting.retain(|_, replies| !replies.is_empty());
+        self.count = self.waiting.values().map(Vec::len).sum();
     }
 
     /// Those who waited for `piece`.
@@ -46,15 +56,20 @@ impl Readers {
     }
 }
 
-/// Reads a verified piece in the background.
-pub(super) fn serve(storage: &StorageHandle, layout: &Layout, piece: PieceIndex, reply: Reply) {
+/// Reads a verified piece.
+pub(super) fn serve(
+    storage: &StorageHandle,
+    layout: &Layout,
+    piece: PieceIndex,
+    reply: Reply,
+) -> impl Future<Output = ()> + Send + use<> {
     let len = layout.piece_len(piece) as usize;
     let blocks = storage.read(layout.blocks(piece).collect());
-    tokio::spawn(async move {
+    async move {
         let mut bytes = Vec::with_capacity(len);
         for (_, data) in blocks.await {
             bytes.extend_from_slice(data.as_deref().unwrap_or_default());
         }
         let _ = reply.send(if bytes.len() == len { Ok(bytes) } else { Err(ReadError::Disk) });
-    });
+    }
 }

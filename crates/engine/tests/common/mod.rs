@@ -1,16 +1,21 @@
-//! What the engine's tests share: folders that go away, torrents, and clients on loopback.
+//! What the engine's tests share: folders that go away, torrents, clients on loopback, and peers made by hand.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses its own part; a failure is a failed test")]
+
+pub(crate) mod raw;
+pub(crate) mod stage;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use samara_engine::hash::{HashJob, Want, hash_files};
 use samara_engine::{AddSource, AddTorrent, Client, Config, Mode, Torrent, TorrentEvent};
 use samara_proto::bencode::write_dict;
-use samara_proto::metainfo::{Info, Metainfo};
+use samara_proto::layout::Layout;
+use samara_proto::metainfo::{Attr, FilePath, Format, Info, InfoBuilder, Metainfo, NewFile};
 use samara_proto::rng::Rng;
 use sha1::{Digest, Sha1};
 
@@ -61,13 +66,69 @@ pub(crate) fn torrent(name: &str, data: &[u8], piece_length: usize) -> Metainfo 
     Metainfo::new(Arc::new(Info::parse(raw.into()).unwrap()), Default::default())
 }
 
-pub(crate) async fn client(state: Option<&Path>) -> Client {
-    let config = Config {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        state_dir: state.map(Path::to_owned),
-        ..Config::default()
+/// Writes files of random bytes below `dir`, `t/` first if there is more than one, and makes a torrent of them.
+pub(crate) fn make(dir: &Path, format: Format, files: &[(&str, usize)], piece_length: u32) -> Metainfo {
+    let single_file = files.len() == 1;
+    let name = if single_file { files[0].0 } else { "t" };
+    let root = if single_file { dir.to_owned() } else { dir.join(name) };
+    for (seed, (path, len)) in (100..).zip(files) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, random(seed, *len)).unwrap();
+    }
+    let new = |(path, len): &(&str, usize)| NewFile {
+        path: FilePath::new(path.split('/')),
+        length: *len as u64,
+        attr: Attr::default(),
+        symlink: None,
     };
-    Client::start(config).await.unwrap()
+    let files = files.iter().map(new).collect();
+    let (name, private, source) = (name.to_owned(), false, None);
+    let plan = InfoBuilder { name, files, piece_length, format, private, source, single_file };
+    let plan = plan.plan().unwrap();
+    let lens = plan.files().iter().map(|file| (file.length, file.attr.pad));
+    let layout = Layout::new(piece_length, lens, format == Format::V2).unwrap();
+    let path = |file: &FilePath| root.join(file.components().collect::<PathBuf>());
+    let paths: Vec<_> = plan.files().iter().map(|f| (!f.attr.pad).then(|| path(&f.path))).collect();
+    let (want, cancel) = (Want::of(format), AtomicBool::new(false));
+    let job =
+        HashJob { paths: &paths, layout: &layout, want, threads: 1, progress: &|_| {}, cancel: &cancel };
+    let hashes = hash_files(&job).unwrap();
+    let (info, layers) = plan.finish(hashes).unwrap();
+    Metainfo::new(Arc::new(info), layers)
+}
+
+/// All files below `dir` with their bytes, by path relative to it.
+pub(crate) fn tree(dir: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                false => {
+                    let path = entry.path().strip_prefix(dir).unwrap().to_owned();
+                    found.insert(path, fs::read(entry.path()).unwrap());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What to add to download `metainfo` into `dir` from these peers.
+pub(crate) fn download(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent {
+    let mut add = AddTorrent::new(AddSource::Metainfo(Box::new(metainfo.clone())), dir);
+    add.peers = peers.to_vec();
+    add
+}
+
+pub(crate) fn config() -> Config {
+    Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() }
+}
+
+pub(crate) async fn client(state: Option<&Path>) -> Client {
+    Client::start(Config { state_dir: state.map(Path::to_owned), ..config() }).await.unwrap()
 }
 
 pub(crate) fn address(client: &Client) -> SocketAddr {
@@ -104,4 +165,30 @@ pub(crate) async fn until(
 
 pub(crate) async fn complete(torrent: &mut Torrent) {
     until(torrent, |e| matches!(e, TorrentEvent::Complete { .. })).await;
+}
+
+/// Looks again and again until something is so.
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, look).await.unwrap_or_else(|_| panic!("in time: {what}"));
+}
+
+/// The reason for which the torrent fails, which it does, and then ends.
+pub(crate) async fn failure(torrent: &mut Torrent) -> String {
+    let wait = async {
+        let mut why = None;
+        while let Some(event) = torrent.next_event().await {
+            match event {
+                TorrentEvent::Failed(text) => why = Some(text),
+                TorrentEvent::Complete { .. } => panic!("it completed"),
+                _ => {}
+            }
+        }
+        why.expect("it fails before it ends")
+    };
+    tokio::time::timeout(LIMIT, wait).await.expect("it ends in time")
 }
