@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use samara_proto::bitfield::Bitfield;
-use samara_proto::ids::InfoHashes;
+use samara_proto::ids::{FileIndex, InfoHashes, PieceIndex};
 use samara_proto::layout::{Layout, LayoutError};
 use samara_proto::metainfo::{Format, Info, Metainfo};
 use samara_proto::path::{SafePath, sanitise};
@@ -97,10 +97,13 @@ async fn open(
 ) -> Result<Opened, OpenError> {
     let (state, tell) = (Arc::clone(shared), owner.clone());
     let prepared = tokio::task::spawn_blocking(move || prepare(opening, metainfo, &state, &tell, &cancel));
-    let Prepared { metainfo, spec, store, wanted, have, path } =
+    let Prepared { metainfo, spec, store, wanted, have, shelved, path } =
         prepared.await.map_err(|_| OpenError::Broken)??;
     let layout = Arc::clone(&spec.layout);
     let (storage, events) = shared.disk.open(spec, have).await?;
+    for (piece, expected) in shelved {
+        storage.check(piece, expected).await;
+    }
     let have = storage.have();
     Ok(Opened { layout, storage, events, have, wanted, path, store: store.map(Arc::new), metainfo })
 }
@@ -112,6 +115,8 @@ struct Prepared {
     store: Option<Store>,
     wanted: Option<Vec<bool>>,
     have: Bitfield,
+    /// Pieces that lie in the part store, at least in part, and so are for the disk to check.
+    shelved: Vec<(PieceIndex, Expected)>,
     path: PathBuf,
 }
 
@@ -124,7 +129,9 @@ fn prepare(
 ) -> Result<Prepared, OpenError> {
     let Opening { dir, mode, select, paths } = opening;
     let info = &metainfo.info;
-    let wanted = select.map(|f| f(info)).transpose().map_err(OpenError::Selection)?;
+    let mut wanted = select.map(|f| f(info)).transpose().map_err(OpenError::Selection)?;
+    // What is not mentioned is not wanted: said once, so that all who look agree.
+    wanted.iter_mut().for_each(|wanted| wanted.resize(info.files().len(), false));
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let store = open_store(shared, &info.hashes(), &dir, mode)?;
     let safe = sanitise(info);
@@ -142,14 +149,23 @@ fn prepare(
     let survey = spec.survey()?;
     let trusted = match mode {
         Mode::Trusted => Bitfield::full(spec.layout.num_pieces()),
-        Mode::Download | Mode::Seed => trusted(store.as_ref(), &survey, &spec.layout),
+        Mode::Download | Mode::Seed => trusted(store.as_ref(), &spec.layout, &survey),
     };
-    let have = prove(&metainfo, &survey, &spec.layout, trusted, owner, cancel)?;
+    let mut doubtful = survey.present();
+    for piece in trusted.iter() {
+        doubtful.remove(piece);
+    }
+    let check = Check { metainfo: &metainfo, layout: &spec.layout, paths: survey.paths(), doubtful };
+    let shelved = check.shelved();
+    let mut have = trusted;
+    if check.doubtful.count() > 0 {
+        have.extend(check.run(owner, cancel)?.iter());
+    }
     drop(survey);
     if mode == Mode::Seed && !have.is_full() {
         return Err(OpenError::Incomplete { missing: have.len() - have.count(), pieces: have.len(), path });
     }
-    Ok(Prepared { metainfo, spec, store, wanted, have, path })
+    Ok(Prepared { metainfo, spec, store, wanted, have, shelved, path })
 }
 
 /// Opens the resume data, if there is a place for it. Only who writes needs to be alone.
@@ -185,46 +201,61 @@ fn below(safe: &[Option<SafePath>], dir: &Path) -> Vec<Option<PathBuf>> {
 }
 
 /// The pieces that the resume data vouches for.
-fn trusted(store: Option<&Store>, survey: &Survey<'_>, layout: &Layout) -> Bitfield {
+fn trusted(store: Option<&Store>, layout: &Layout, survey: &Survey<'_>) -> Bitfield {
     let record = store.and_then(Store::load);
     record.map_or_else(|| Bitfield::new(layout.num_pieces()), |r| r.trusted(layout, &survey.stamps()))
 }
 
-/// Hashes what is there and not trusted, on all cores.
-fn prove(
-    metainfo: &Metainfo,
-    survey: &Survey<'_>,
-    layout: &Layout,
-    trusted: Bitfield,
-    owner: &mpsc::Sender<ToTorrent>,
-    cancel: &AtomicBool,
-) -> Result<Bitfield, OpenError> {
-    let present = survey.present();
-    if present.iter().all(|piece| trusted.has(piece)) {
-        return Ok(trusted);
+/// What is there and not trusted, to be hashed.
+struct Check<'a> {
+    metainfo: &'a Metainfo,
+    layout: &'a Layout,
+    /// Where each file is, if it is anywhere.
+    paths: Vec<Option<PathBuf>>,
+    doubtful: Bitfield,
+}
+
+impl Check<'_> {
+    /// A hybrid from a magnet link is checked by its v1 half until peers tell the layers of the other.
+    fn is_v1_only(&self) -> bool {
+        self.metainfo.info.format() == Format::Hybrid && self.metainfo.piece_layers.is_empty()
     }
-    let info = &*metainfo.info;
-    let hashes = PieceHashes { info, layers: &metainfo.piece_layers, layout };
-    // A hybrid from a magnet link is checked by its v1 half until peers tell the layers of the other.
-    let v1_only = info.format() == Format::Hybrid && metainfo.piece_layers.is_empty();
-    let v1 = |piece| info.piece_hash_v1(piece).map(|v1| Expected { v1: Some(v1), v2: None });
-    let expected = |piece| if v1_only { v1(piece) } else { hashes.get(piece) };
-    let doubtful = |piece| if trusted.has(piece) || !present.has(piece) { None } else { expected(piece) };
-    let told = AtomicU64::new(0);
-    let total = layout.total_len();
-    let _ = owner.blocking_send(ToTorrent::Checking { done: 0, total });
-    let progress = |done: u64| {
-        let last = told.fetch_max(done, Ordering::Relaxed);
-        if last / REPORT_EVERY != done / REPORT_EVERY {
-            // An owner that is busy misses this one and gets a later one.
-            let _ = owner.try_send(ToTorrent::Checking { done, total });
+
+    fn expected(&self, piece: PieceIndex) -> Option<Expected> {
+        let info = &*self.metainfo.info;
+        if self.is_v1_only() {
+            return info.piece_hash_v1(piece).map(|v1| Expected { v1: Some(v1), v2: None });
         }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let want = if v1_only { Want { v1: true, v2: false } } else { Want::of(info.format()) };
-    let paths = survey.paths();
-    let job = HashJob { paths: &paths, layout, want, threads, progress: &progress, cancel };
-    let mut have = hash::check(&job, &doubtful)?.have;
-    have.extend(trusted.iter());
-    Ok(have)
+        PieceHashes { info, layers: &self.metainfo.piece_layers, layout: self.layout }.get(piece)
+    }
+
+    /// Those of the doubtful pieces that no file holds whole.
+    fn shelved(&self) -> Vec<(PieceIndex, Expected)> {
+        let nowhere = |file: FileIndex| {
+            !self.layout.file_is_pad(file) && self.paths.get(file.0 as usize).is_none_or(Option::is_none)
+        };
+        let shelved = self.doubtful.iter().filter(|piece| self.layout.files_of(*piece).any(nowhere));
+        shelved.filter_map(|piece| Some((piece, self.expected(piece)?))).collect()
+    }
+
+    /// Hashes on all cores.
+    fn run(&self, owner: &mpsc::Sender<ToTorrent>, cancel: &AtomicBool) -> Result<Bitfield, HashError> {
+        let told = AtomicU64::new(0);
+        let total = self.layout.total_len();
+        let _ = owner.blocking_send(ToTorrent::Checking { done: 0, total });
+        let progress = |done: u64| {
+            let last = told.fetch_max(done, Ordering::Relaxed);
+            if last / REPORT_EVERY != done / REPORT_EVERY {
+                // An owner that is busy misses this one and gets a later one.
+                let _ = owner.try_send(ToTorrent::Checking { done, total });
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let format = self.metainfo.info.format();
+        let want = if self.is_v1_only() { Want { v1: true, v2: false } } else { Want::of(format) };
+        let job =
+            HashJob { paths: &self.paths, layout: self.layout, want, threads, progress: &progress, cancel };
+        let expected = |piece| self.doubtful.has(piece).then(|| self.expected(piece)).flatten();
+        Ok(hash::check(&job, &expected)?.have)
+    }
 }
