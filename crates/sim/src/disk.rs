@@ -75,10 +75,6 @@ impl Disk {
         self.stored - self.rejected
     }
 
-    fn layout(&self) -> &Layout {
-        &self.sample.layout
-    }
-
     /// Keeps a block.
     ///
     /// # Panics
@@ -90,7 +86,7 @@ impl Disk {
         let blocks = self.pending.entry(block.piece).or_default();
         assert!(blocks.insert(block.index(), data).is_none(), "{block:?} stored twice");
         self.stored += u64::from(block.len);
-        if blocks.len() == self.sample.layout.blocks_in(block.piece) as usize {
+        if blocks.len() == real_blocks(&self.sample.layout, block.piece) {
             let verdict = self.judge(block.piece);
             self.verdicts.push_back((now + VERIFY, verdict));
         }
@@ -121,12 +117,11 @@ impl Disk {
     /// The next verdict that is due.
     pub fn verdict(&mut self, now: Time) -> Option<Verdict> {
         let (_, verdict) = self.verdicts.pop_front_if(|(at, _)| *at <= now)?;
-        let len = u64::from(self.layout().piece_len(verdict.piece));
-        self.pending.remove(&verdict.piece);
+        let blocks = self.pending.remove(&verdict.piece).unwrap_or_default();
         if verdict.ok {
             self.truth.insert(verdict.piece);
         } else {
-            self.rejected += len;
+            self.rejected += blocks.values().map(|data| u64::from(data.block.len)).sum::<u64>();
         }
         Some(verdict)
     }
@@ -138,4 +133,9 @@ impl Disk {
         }
         Some(self.truth.has(block.piece).then_some(Payload { block, right: !self.lies }))
     }
+}
+
+/// Blocks of a piece that have to come: all but those in pad files, which are zeros, yet at least one.
+fn real_blocks(layout: &Layout, piece: PieceIndex) -> usize {
+    layout.blocks(piece).filter(|block| !layout.is_pad(block)).count().max(1)
 }

@@ -13,6 +13,8 @@ enum Slot {
     Free,
     Asked(PeerKey),
     Here(PeerKey),
+    /// It lies in pad files: everybody knows its zeros, nobody is asked for them (BEP 47).
+    Pad,
 }
 
 /// A started piece. Blocks are named by their index in it.
@@ -23,6 +25,8 @@ pub(super) struct Partial {
     next: u32,
     free: u32,
     missing: u32,
+    /// Blocks that somebody has to be asked for.
+    real: u32,
     /// Second and third peers asked for a block that is `Asked`.
     also: Vec<(u32, PeerKey)>,
     /// The peer that fetches this piece alone, if one does.
@@ -41,9 +45,15 @@ pub(super) enum Arrival {
 }
 
 impl Partial {
-    pub(super) fn new(blocks: u32) -> Self {
-        let slots = vec![Slot::Free; blocks as usize];
-        Self { slots, next: 0, free: blocks, missing: blocks, also: Vec::new(), owner: None }
+    /// A piece of which nothing was asked for, given which of its blocks lie in pad files. If all of them do, the first
+    /// is fetched all the same, so that the storage hears of the piece.
+    pub(super) fn new(pads: impl Iterator<Item = bool>) -> Self {
+        let mut slots: Vec<_> = pads.map(|pad| if pad { Slot::Pad } else { Slot::Free }).collect();
+        if slots.iter().all(|slot| *slot == Slot::Pad) {
+            slots.iter_mut().take(1).for_each(|slot| *slot = Slot::Free);
+        }
+        let real = slots.iter().filter(|s| **s == Slot::Free).count() as u32;
+        Self { slots, next: 0, free: real, missing: real, real, also: Vec::new(), owner: None }
     }
 
     /// Blocks nobody was asked for.
@@ -58,7 +68,7 @@ impl Partial {
 
     /// No block is here, and none was asked for.
     pub(super) fn is_untouched(&self) -> bool {
-        self.free as usize == self.slots.len()
+        self.free == self.real
     }
 
     /// Takes the first free block for `peer`.
@@ -77,7 +87,7 @@ impl Partial {
         let order = (0..n).map(move |i| ((u64::from(from) + u64::from(i)) % u64::from(n)) as u32);
         order.filter(move |&index| match self.slots[index as usize] {
             Slot::Asked(first) => first != peer && self.may_ask_also(index, peer),
-            Slot::Free | Slot::Here(_) => false,
+            Slot::Free | Slot::Here(_) | Slot::Pad => false,
         })
     }
 
@@ -111,7 +121,7 @@ impl Partial {
     pub(super) fn receive(&mut self, index: u32, peer: PeerKey, others: &mut Vec<PeerKey>) -> Arrival {
         let Some(slot) = self.slots.get_mut(index as usize) else { return Arrival::Again };
         match *slot {
-            Slot::Here(_) => return Arrival::Again,
+            Slot::Here(_) | Slot::Pad => return Arrival::Again,
             Slot::Free => self.free -= 1,
             Slot::Asked(first) => others.extend((first != peer).then_some(first)),
         }
@@ -129,7 +139,7 @@ impl Partial {
     pub(super) fn senders(&self) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
             Slot::Here(peer) => Some((index, *peer)),
-            Slot::Free | Slot::Asked(_) => None,
+            Slot::Free | Slot::Asked(_) | Slot::Pad => None,
         })
     }
 
@@ -137,7 +147,7 @@ impl Partial {
     pub(super) fn asked(&self) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
         let first = self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
             Slot::Asked(peer) => Some((index, *peer)),
-            Slot::Free | Slot::Here(_) => None,
+            Slot::Free | Slot::Here(_) | Slot::Pad => None,
         });
         first.chain(self.also.iter().copied())
     }
@@ -153,8 +163,21 @@ mod tests {
     const D: PeerKey = PeerKey(4);
 
     #[test]
+    fn nobody_is_asked_for_pads_but_for_one_block_of_nothing_else() {
+        let peer = PeerKey(1);
+        let mut partial = Partial::new([false, true, true].into_iter());
+        assert_eq!((partial.free(), partial.take(peer), partial.take(peer)), (1, Some(0), None));
+        assert_eq!(partial.receive(1, peer, &mut Vec::new()), Arrival::Again);
+        assert_eq!(partial.receive(0, peer, &mut Vec::new()), Arrival::Whole);
+        let mut pads = Partial::new([true; 3].into_iter());
+        assert!(pads.is_untouched());
+        assert_eq!((pads.take(peer), pads.take(peer)), (Some(0), None));
+        assert_eq!(pads.receive(0, peer, &mut Vec::new()), Arrival::Whole);
+    }
+
+    #[test]
     fn blocks_are_taken_in_order_and_taken_again_when_released() {
-        let mut partial = Partial::new(3);
+        let mut partial = Partial::new([false; 3].into_iter());
         assert_eq!([partial.take(A), partial.take(B), partial.take(A)], [Some(0), Some(1), Some(2)]);
         assert_eq!(partial.take(A), None);
         assert!(!partial.release(0, B), "B was not asked for it");
@@ -165,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_last_block_makes_it_whole_and_names_its_senders() {
-        let (mut partial, mut others) = (Partial::new(2), Vec::new());
+        let (mut partial, mut others) = (Partial::new([false; 2].into_iter()), Vec::new());
         partial.take(A);
         assert_eq!(partial.receive(0, A, &mut others), Arrival::New);
         assert_eq!(partial.receive(0, A, &mut others), Arrival::Again);
@@ -176,7 +199,7 @@ mod tests {
 
     #[test]
     fn in_the_end_game_the_first_to_come_frees_the_others() {
-        let (mut partial, mut others) = (Partial::new(1), Vec::new());
+        let (mut partial, mut others) = (Partial::new([false; 1].into_iter()), Vec::new());
         partial.take(A);
         assert_eq!(partial.busy(A, 0).count(), 0);
         for peer in [B, C] {

@@ -260,7 +260,8 @@ impl Picker {
     fn start(&mut self, piece: PieceIndex) -> bool {
         let open = self.rarity.is_open(piece) && self.started.len() < self.most_started();
         if open {
-            self.started.insert(piece, Partial::new(self.layout.blocks_in(piece)));
+            let pads = self.layout.blocks(piece).map(|block| self.layout.is_pad(&block));
+            self.started.insert(piece, Partial::new(pads));
             self.refresh(piece);
         }
         open

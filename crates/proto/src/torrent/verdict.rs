@@ -37,8 +37,9 @@ impl<B> Torrent<B> {
 
     fn on_wrong(&mut self, piece: PieceIndex, bad: &[u32]) {
         let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
-        self.wasted += u64::from(shape.layout.piece_len(piece));
         let Some(partial) = picker.reject(piece) else { return };
+        let came = partial.senders().map(|(index, _)| u64::from(shape.layout.block(piece, index).len));
+        self.wasted += came.sum::<u64>();
         let senders: BTreeSet<_> = partial.senders().map(|(_, peer)| peer).collect();
         let liars: BTreeSet<_> =
             partial.senders().filter(|(index, _)| bad.contains(index)).map(|(_, peer)| peer).collect();
