@@ -83,9 +83,11 @@ pub(crate) async fn make(
 fn plan(walk: &Walk, recipe: Recipe) -> Result<Plan> {
     let name = recipe.name.unwrap_or_else(|| walk.name.clone());
     let files = walk.found.iter().map(|found| new_file(found, walk.single.then_some(&name))).collect();
+    let lengths = || walk.found.iter().map(Found::len);
+    let piece_length = recipe.piece_length.unwrap_or_else(|| default_piece_length(lengths(), recipe.format));
     let builder = InfoBuilder {
         files,
-        piece_length: recipe.piece_length.unwrap_or_else(|| default_piece_length(walk.total())),
+        piece_length,
         format: recipe.format,
         private: recipe.private,
         source: recipe.source,

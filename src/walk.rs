@@ -118,11 +118,6 @@ pub(crate) fn walk(paths: &[PathBuf]) -> Result<Walk> {
 }
 
 impl Walk {
-    /// Bytes in all.
-    pub(crate) fn total(&self) -> u64 {
-        self.found.iter().map(Found::len).sum()
-    }
-
     /// Brings everything into the order of a torrent: by components, byte by byte.
     pub(crate) fn sort(&mut self) {
         self.found.sort_unstable_by(|a, b| a.path.cmp(&b.path));

@@ -89,11 +89,26 @@ pub enum BuildError {
     Hashes,
 }
 
-/// A piece length for `total` bytes: a power of two from 16 KiB to 16 MiB, for 1,000 to 2,000 pieces in between.
-pub fn default_piece_length(total: u64) -> u32 {
+/// A piece length for files of these lengths: a power of two from 16 KiB to 16 MiB, for 1,000 to 2,000 pieces in between.
+///
+/// In a hybrid every file begins a piece, and what fills the last piece of the file before is hashed like content. So
+/// many small files get shorter pieces, until what is filled in is at most a quarter of the content, or the number of
+/// pieces (20 bytes each in the info dictionary) would go beyond 65,536 and twice the files.
+pub fn default_piece_length(lengths: impl IntoIterator<Item = u64>, format: Format) -> u32 {
     const LEAST: u64 = BLOCK_LEN as u64;
     const MOST: u64 = 16 << 20;
-    (total.div_ceil(2000)).clamp(LEAST, MOST).next_power_of_two() as u32
+    let lengths: Vec<u64> = lengths.into_iter().filter(|len| *len > 0).collect();
+    let total = lengths.iter().fold(0, |sum: u64, len| sum.saturating_add(*len));
+    let mut length = total.div_ceil(2000).clamp(LEAST, MOST).next_power_of_two();
+    let pieces = |length: u64| lengths.iter().map(|len| len.div_ceil(length)).sum::<u64>();
+    let most = 65_536.max(2 * lengths.len() as u64);
+    if format == Format::Hybrid && lengths.len() > 1 {
+        let filled = |length: u64| pieces(length).saturating_mul(length).saturating_sub(total);
+        while length > LEAST && filled(length) > total / 4 && pieces(length / 2) <= most {
+            length /= 2;
+        }
+    }
+    length as u32
 }
 
 impl InfoBuilder {

@@ -146,12 +146,26 @@ fn default_piece_lengths_keep_the_number_of_pieces_sane() {
         (1 << 40, 16 << 20),
         (u64::MAX, 16 << 20),
     ] {
-        assert_eq!(default_piece_length(total), expected, "{total}");
+        assert_eq!(default_piece_length([total], Format::Hybrid), expected, "{total}");
     }
     for total in (32..=32_000).map(|mib: u64| mib << 20) {
-        let pieces = total.div_ceil(default_piece_length(total).into());
+        let pieces = total.div_ceil(default_piece_length([total], Format::V1).into());
         assert!((1000..=2000).contains(&pieces), "{total} bytes: {pieces} pieces");
     }
+}
+
+#[test]
+fn small_files_of_a_hybrid_are_not_drowned_in_filling() {
+    let small = || std::iter::repeat_n(13_000, 40_000);
+    assert_eq!(default_piece_length(small(), Format::V1), 256 << 10);
+    assert_eq!(default_piece_length(small(), Format::Hybrid), 16 << 10);
+    // A few large files: the filling is nothing beside them.
+    let large = || std::iter::repeat_n(1 << 30, 10).chain([5; 100]);
+    assert_eq!(default_piece_length(large(), Format::Hybrid), default_piece_length(large(), Format::V1));
+    // Where shorter pieces would be too many, filling is the lesser evil.
+    let many = std::iter::repeat_n((1 << 20) + 1, 100_000);
+    let length = u64::from(default_piece_length(many, Format::Hybrid));
+    assert!(100_000 * ((1u64 << 20) + 1).div_ceil(length) <= 200_000);
 }
 
 fn new_file() -> impl Strategy<Value = NewFile> {
