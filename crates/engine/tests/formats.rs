@@ -57,6 +57,8 @@ async fn fetch_all(name: &str, format: Format, files: &[(&str, usize)], prepare:
         let now = fetched.snapshot().await.unwrap();
         let total = files.iter().map(|(_, len)| *len as u64).sum::<u64>();
         assert_eq!((now.done, now.total), (total, total), "{format} {n}");
+        // Of padding comes at most what shares a block with a file.
+        assert!(now.downloaded < total + 16_384 * files.len() as u64, "{format} {n}: {}", now.downloaded);
         leech.shutdown().await;
     }
     seeder.shutdown().await;
