@@ -234,11 +234,12 @@ impl<B> Connection<B> {
     }
 }
 
-/// The form that BEP 52 demands; whether such hashes exist is for the torrent to say.
+/// The form that BEP 52 demands, but that one hash may be asked for alone: libtorrent does so where a run of two would
+/// reach past the last (`merkle`, `Shape::allows`). Whether such hashes exist is for the torrent to say.
 fn is_legal(request: &HashRequest) -> bool {
     let HashRequest { index, count, base, proof_layers, .. } = *request;
     // No tree has more than 64 layers.
-    (2..=512).contains(&count)
+    (1..=512).contains(&count)
         && count.is_power_of_two()
         && index.is_multiple_of(count)
         && base < 64

@@ -296,6 +296,10 @@ fn hashes_belong_to_v2_and_to_a_request() {
     let illegal = HashRequest { count: 3, ..hash_request() };
     assert_eq!(side.hears(Time::ZERO, &[Message::HashRequest(illegal)]), []);
     side.says(Time::ZERO, &[Message::HashReject(illegal)]);
+    let alone = HashRequest { count: 1, ..hash_request() };
+    assert_eq!(side.hears(Time::ZERO, &[Message::HashRequest(alone)]), [Event::HashRequest(alone)]);
+    side.command(Time::ZERO, Command::HashReject(alone));
+    side.says(Time::ZERO, &[Message::HashReject(alone)]);
     // More questions than are answered are refused.
     assert_eq!(side.hears(Time::ZERO, &[Message::HashRequest(hash_request()); 20]).len(), 16);
     side.says(Time::ZERO, &[Message::HashReject(hash_request()); 4]);
