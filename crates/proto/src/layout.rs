@@ -76,6 +76,8 @@ pub struct Layout {
     /// In torrent order; starts and ends never decrease.
     files: Vec<Extent>,
     pads: Vec<bool>,
+    /// Whether there is a pad file with bytes.
+    padded: bool,
 }
 
 impl Layout {
@@ -100,6 +102,7 @@ impl Layout {
             end: 0,
             files: Vec::new(),
             pads: Vec::new(),
+            padded: false,
         };
         files.into_iter().try_for_each(|(len, pad)| layout.push(len, pad))?;
         u32::try_from(layout.files.len()).map_err(|_| LayoutError::TooManyFiles)?;
@@ -127,6 +130,7 @@ impl Layout {
         if len > 0 {
             self.end = end;
             self.total_len += len;
+            self.padded |= pad;
         }
         self.files.push(Extent { start, len });
         self.pads.push(pad);
@@ -163,20 +167,34 @@ impl Layout {
         (end - start).min(self.piece_length.into()) as u32
     }
 
+    /// Bytes of a piece up to the pad file that ends it, or all of them if none does. What follows is zeros, which
+    /// nobody needs to ask for (BEP 47).
+    pub fn content_len(&self, piece: PieceIndex) -> u32 {
+        let len = self.piece_len(piece);
+        if !self.padded || len == 0 {
+            return len;
+        }
+        let start = self.piece_start(piece);
+        let last = self.file_at(start + u64::from(len) - 1);
+        let content = self.files[last].start.saturating_sub(start).min(len.into()) as u32;
+        if self.pads[last] { content } else { len }
+    }
+
     /// Number of blocks in a piece; the last one may be shorter than [`BLOCK_LEN`].
     pub fn blocks_in(&self, piece: PieceIndex) -> u32 {
         self.piece_len(piece).div_ceil(BLOCK_LEN)
     }
 
-    /// The `n`-th block of a piece; empty (`len` 0) beyond the last one.
+    /// The `n`-th block of a piece; empty (`len` 0) beyond the last one. A block that holds the end of the piece's
+    /// [content](Self::content_len) ends there.
     pub fn block(&self, piece: PieceIndex, n: u32) -> Block {
-        block_of(piece, self.piece_len(piece), n)
+        block_of(piece, self.piece_len(piece), self.content_len(piece), n)
     }
 
     /// The blocks of a piece, in order.
     pub fn blocks(&self, piece: PieceIndex) -> impl ExactSizeIterator<Item = Block> + use<> {
-        let len = self.piece_len(piece);
-        (0..len.div_ceil(BLOCK_LEN)).map(move |n| block_of(piece, len, n))
+        let (len, content) = (self.piece_len(piece), self.content_len(piece));
+        (0..len.div_ceil(BLOCK_LEN)).map(move |n| block_of(piece, len, content, n))
     }
 
     /// Whether `block` names bytes that exist: not empty and within one piece. How long a request may be is another
@@ -243,7 +261,8 @@ impl Layout {
     }
 }
 
-fn block_of(piece: PieceIndex, piece_len: u32, n: u32) -> Block {
+fn block_of(piece: PieceIndex, piece_len: u32, content_len: u32, n: u32) -> Block {
     let offset = n.saturating_mul(BLOCK_LEN).min(piece_len);
-    Block { piece, offset, len: BLOCK_LEN.min(piece_len - offset) }
+    let end = if offset < content_len { content_len } else { piece_len };
+    Block { piece, offset, len: BLOCK_LEN.min(end - offset) }
 }

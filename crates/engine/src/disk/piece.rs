@@ -74,6 +74,8 @@ impl Leaves {
 pub(super) struct Piece {
     index: PieceIndex,
     len: u32,
+    /// Bytes before the pad file that ends the piece. What follows is zeros, which come from nobody.
+    content: u32,
     piece_length: u32,
     expected: Expected,
     slots: Vec<Slot>,
@@ -109,6 +111,7 @@ impl Piece {
         let mut piece = Self {
             index,
             len: layout.piece_len(index),
+            content: layout.content_len(index),
             piece_length: layout.piece_length(),
             expected,
             cursor: if sha1.is_some() { 0 } else { slots.len() as u32 },
@@ -132,23 +135,32 @@ impl Piece {
         self.missing == 0
     }
 
+    /// Bytes of a block, zeros at its end counted.
     fn block_len(&self, block: u32) -> u32 {
         BLOCK_LEN.min(self.len - block * BLOCK_LEN)
+    }
+
+    /// Bytes of a block that come from a peer.
+    fn sent_len(&self, block: u32) -> u32 {
+        let (start, whole) = (block * BLOCK_LEN, self.block_len(block));
+        if start < self.content { whole.min(self.content - start) } else { whole }
     }
 
     /// Takes a block and hashes what can be hashed. A block that is there already, or is none of this piece's, is
     /// dropped.
     pub(super) fn insert(&mut self, block: Block, data: Buf) {
         let n = block.index();
+        if !matches!(self.slots.get(n as usize), Some(Slot::Missing)) {
+            return;
+        }
         let whole = block.offset.is_multiple_of(BLOCK_LEN) && data.len() == block.len as usize;
-        let Some(slot @ Slot::Missing) = self.slots.get_mut(n as usize) else { return };
-        if !whole || block.len != BLOCK_LEN.min(self.len - n * BLOCK_LEN) {
+        if !whole || block.len != self.sent_len(n) {
             return;
         }
         if let Some(leaves) = &mut self.leaves {
             leaves.hash(n, &data);
         }
-        *slot = Slot::Held(data);
+        self.slots[n as usize] = Slot::Held(data);
         self.missing -= 1;
         self.held += 1;
         self.advance();
@@ -158,14 +170,14 @@ impl Piece {
     fn advance(&mut self) {
         let Some(sha1) = &mut self.sha1 else { return };
         while let Some(slot) = self.slots.get(self.cursor as usize) {
+            let block_len = BLOCK_LEN.min(self.len - self.cursor * BLOCK_LEN) as usize;
             match slot {
                 Slot::Held(data) => {
                     sha1.update(data);
+                    sha1.update(&ZEROS[..block_len.saturating_sub(data.len())]);
                     self.passed += 1;
                 }
-                Slot::Pad => {
-                    sha1.update(&ZEROS[..BLOCK_LEN.min(self.len - self.cursor * BLOCK_LEN) as usize])
-                }
+                Slot::Pad => sha1.update(&ZEROS[..block_len]),
                 Slot::Missing | Slot::Written => return,
             }
             self.cursor += 1;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use samara_proto::ids::PieceIndex;
+use samara_proto::ids::{Block, PieceIndex};
 use samara_proto::layout::Layout;
 use tokio::sync::oneshot;
 
-use crate::disk::StorageHandle;
+use crate::disk::{Buf, StorageHandle};
 use crate::handle::ReadError;
 
 /// Where the bytes of a piece go.
@@ -66,10 +66,13 @@ pub(super) fn serve(
     let len = layout.piece_len(piece) as usize;
     let blocks = storage.read(layout.blocks(piece).collect());
     async move {
-        let mut bytes = Vec::with_capacity(len);
-        for (_, data) in blocks.await {
-            bytes.extend_from_slice(data.as_deref().unwrap_or_default());
-        }
-        let _ = reply.send(if bytes.len() == len { Ok(bytes) } else { Err(ReadError::Disk) });
+        // What no block brings lies in a pad file and is zero.
+        let mut bytes = vec![0; len];
+        let mut copy = |(block, data): (Block, Option<Buf>)| {
+            let target = &mut bytes[block.offset as usize..][..block.len as usize];
+            data.map(|data| target.copy_from_slice(&data))
+        };
+        let all = blocks.await.into_iter().all(|read| copy(read).is_some());
+        let _ = reply.send(if all { Ok(bytes) } else { Err(ReadError::Disk) });
     }
 }

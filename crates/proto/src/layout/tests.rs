@@ -50,6 +50,9 @@ proptest! {
         for piece in 0..layout.num_pieces() + 2 {
             let all: Vec<Byte> = model.iter().copied().filter(|b| b.piece == piece).collect();
             prop_assert_eq!(layout.piece_len(PieceIndex(piece)) as usize, all.len());
+            let last = all.last().filter(|b| b.pad).map(|b| b.file);
+            let content = all.iter().filter(|b| Some(b.file) != last).count();
+            prop_assert_eq!(layout.content_len(PieceIndex(piece)) as usize, content);
             let part: Vec<Byte> = all.iter().copied().skip(offset as usize).take(len as usize).collect();
             prop_assert_eq!(bytes_of(&layout, piece, offset, len), part);
             let mut held: Vec<u32> = all.iter().map(|b| b.file).collect();
@@ -160,4 +163,17 @@ fn an_info_dictionary_is_laid_out() {
     assert_eq!((layout.total_len(), info.total_size()), (20_012, 20_005));
     assert_eq!(layout.piece_len(PieceIndex(1)), 20_012 - 16_384, "a v1 torrent's pieces run across files");
     assert!(layout.file_is_pad(FileIndex(2)));
+}
+
+#[test]
+fn a_block_ends_where_only_padding_follows() {
+    let pad = 4 * BLOCK_LEN - 20_000;
+    let layout =
+        Layout::new(4 * BLOCK_LEN, [(20_000, false), (pad.into(), true), (5, false)], false).unwrap();
+    let lens: Vec<u32> = layout.blocks(PieceIndex(0)).map(|b| b.len).collect();
+    assert_eq!(lens, [BLOCK_LEN, 20_000 - BLOCK_LEN, BLOCK_LEN, BLOCK_LEN]);
+    assert!(
+        !layout.is_pad(&layout.block(PieceIndex(0), 1)) && layout.is_pad(&layout.block(PieceIndex(0), 2))
+    );
+    assert_eq!(layout.block(PieceIndex(1), 0).len, 5);
 }
