@@ -204,6 +204,15 @@ impl Layout {
         block.len > 0 && end.is_some_and(|end| end <= self.piece_len(block.piece))
     }
 
+    /// Whether a peer may ask for `block`: it exists, or it begins where bytes exist and reaches on into the gap that
+    /// fills a v2 file's last piece, which then reads as zeros. BEP 52 knows no such request, but libtorrent 2.0 takes
+    /// that piece for a full one (`file_storage::piece_size`) and asks for its last block whole.
+    pub fn serves(&self, block: &Block) -> bool {
+        let end = block.offset.checked_add(block.len);
+        let gap = self.aligned && block.offset < self.piece_len(block.piece);
+        self.contains(block) || (gap && block.len > 0 && end.is_some_and(|end| end <= self.piece_length))
+    }
+
     /// Whether all bytes of `block` lie in pad files, so that they are known to be zero and need no request (BEP 47).
     pub fn is_pad(&self, block: &Block) -> bool {
         self.contains(block) && self.spans(block.piece, block.offset, block.len).all(|span| span.pad)

@@ -263,12 +263,14 @@ impl Storage {
             }
             at += span.len;
         }
+        // What lies beyond the last file in the piece reads as zeros, as a pad file would.
+        bufs.take((offset + len - at) as usize, <[u8]>::split_at_mut).for_each(|s| s.fill(0));
         Ok(())
     }
 
     /// Whether a peer may have this block.
     pub(super) fn can_read(&self, block: &Block) -> bool {
-        self.have.has(block.piece) && self.spec.layout.contains(block)
+        self.have.has(block.piece) && self.spec.layout.serves(block)
     }
 
     /// Bytes that must be free before writing makes sense again after the disk was full.

@@ -60,6 +60,9 @@ proptest! {
             prop_assert_eq!(layout.files_of(PieceIndex(piece)).map(|f| f.0).collect::<Vec<_>>(), held);
             let block = Block { piece: PieceIndex(piece), offset, len };
             prop_assert_eq!(layout.contains(&block), len > 0 && (offset + len) as usize <= all.len());
+            let room = if aligned { length as usize } else { all.len() };
+            let begins = (offset as usize) < all.len();
+            prop_assert_eq!(layout.serves(&block), len > 0 && begins && (offset + len) as usize <= room);
         }
     }
 

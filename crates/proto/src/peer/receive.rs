@@ -130,7 +130,7 @@ impl<B> Connection<B> {
             // We have nothing yet, and cannot say whether the request is legal.
             return self.refuse(now, block);
         };
-        if block.len > MAX_BLOCK_LEN || !shape.layout.contains(&block) {
+        if block.len > MAX_BLOCK_LEN || !shape.layout.serves(&block) {
             return Err(Violation::OutOfRange);
         }
         if self.choking {

@@ -104,6 +104,27 @@ fn what_is_not_had_is_not_served() {
 }
 
 #[test]
+fn the_gap_after_a_v2_file_is_served_as_zeros() {
+    let world = World::new(Version::V2, 32768, &[file(1000), file(20_000)], 1);
+    run(async {
+        let disk = Disk::start(&config()).unwrap();
+        let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
+        store_all(&world, &disk, &handle, &mut events, &world.blocks(&world.wanted())).await;
+        // Buffers that held something else before.
+        drop(handle.read(world.blocks(&world.wanted())).await);
+        let whole = samara_proto::ids::Block {
+            len: 16384,
+            ..world.layout.block(samara_proto::ids::PieceIndex(0), 0)
+        };
+        let served = handle.read(vec![whole]).await;
+        let bytes = served[0].1.as_ref().unwrap();
+        assert_eq!(bytes[..1000], world.contents[0]);
+        assert_eq!(bytes[1000..], [0; 15384]);
+        disk.shutdown().await;
+    });
+}
+
+#[test]
 fn neighbours_are_read_in_one_call_and_pieces_written_in_one() {
     let world = World::new(Version::Hybrid, 1 << 18, &[file(1 << 19)], 1);
     run(async {

@@ -144,6 +144,13 @@ fn requests_are_within_the_torrent_and_not_too_long() {
         guilty(PLAIN, &[request], Violation::OutOfRange);
     }
     assert_eq!(judge(PLAIN, &[at(10, 19_999, 1), at(0, 0, 65536)]), []);
+    // The last block of a v2 file may be asked for whole.
+    let v2 =
+        Shape { layout: Arc::new(Layout::new(65536, [(20_000, false)], true).unwrap()), metadata_size: 1 };
+    let judge_v2 =
+        |request| PLAIN.open(Config { shape: Some(v2.clone()), ..config(1) }).hears(Time::ZERO, &[request]);
+    assert_eq!(judge_v2(at(0, 16384, 16384)), []);
+    assert_violation(&judge_v2(at(0, 32768, 16384)), Violation::OutOfRange);
     let big = Arc::new(Layout::new(1 << 20, [(1 << 20, false)], false).unwrap());
     let shape = Shape { layout: big, metadata_size: 1 };
     let judge = |len| {
