@@ -25,6 +25,11 @@ pub(super) const QUESTION: u64 = 20;
 /// Cost of messages that make no sense where they come.
 pub(super) const NONSENSE: u64 = 10;
 
+/// Cost of a bitfield that is not the first: every piece is counted anew, which is a fraction of a have for each.
+pub(super) fn late_bitfield(pieces: u32) -> u64 {
+    FLIP + u64::from(pieces / 32)
+}
+
 #[derive(Debug)]
 pub(super) struct Budget {
     tokens: u64,

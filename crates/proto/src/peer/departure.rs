@@ -20,7 +20,7 @@ pub enum Violation {
     MalformedExtension,
     /// A piece index, offset or length outside the torrent.
     OutOfRange,
-    /// Bitfield, have-all or have-none not directly after the handshake, or twice.
+    /// A have-none that is not the first to say what the peer has.
     MisplacedBitfield,
     /// A BEP 6 message without the fast extension.
     FastNotNegotiated,

@@ -1,6 +1,6 @@
 //! What each message of the remote leads to.
 
-use super::budget::{NONSENSE, cost};
+use super::budget::{NONSENSE, cost, late_bitfield};
 use super::config::{BUSY_CONTROL, MAX_QUEUED_REQUESTS, MAX_UNREQUESTED};
 use super::connection::{Connection, Incoming};
 use super::downloads::Match;
@@ -21,7 +21,7 @@ impl<B> Connection<B> {
             Message::Interested => self.on_interested(true),
             Message::NotInterested => self.on_interested(false),
             Message::Have(piece) => self.on_have(piece)?,
-            Message::Bitfield(bits) => self.on_bitfield(bits)?,
+            Message::Bitfield(bits) => self.on_bitfield(now, bits)?,
             Message::Request(block) => self.on_request(now, block)?,
             Message::Piece(block) => self.on_piece(block)?,
             Message::Cancel(block) => self.on_cancel(block)?,
@@ -32,24 +32,26 @@ impl<B> Connection<B> {
             Message::HashReject(request) => self.on_hash_reject(now, request)?,
             Message::Reject(block) => self.on_reject(now, &block)?,
             Message::Suggest(_) | Message::HaveAll | Message::HaveNone | Message::AllowedFast(_) => {
-                self.on_fast(message)?;
+                self.on_fast(now, message)?;
             }
         }
         Ok(())
     }
 
     /// The messages that only exist with the fast extension (BEP 6).
-    fn on_fast(&mut self, message: &Message<'_>) -> Result<(), Violation> {
+    fn on_fast(&mut self, now: Time, message: &Message<'_>) -> Result<(), Violation> {
         if !self.fast() {
             return Err(Violation::FastNotNegotiated);
         }
         match *message {
             Message::HaveAll => {
-                self.take_bitfield_turn()?;
+                self.take_bitfield_turn(now)?;
                 self.emit(Event::HaveAll);
             }
             Message::HaveNone => {
-                self.take_bitfield_turn()?;
+                if !std::mem::take(&mut self.remote.bitfield_due) {
+                    return Err(Violation::MisplacedBitfield);
+                }
                 self.emit(Event::HaveNone);
             }
             Message::Suggest(piece) => {
@@ -107,21 +109,23 @@ impl<B> Connection<B> {
         Ok(())
     }
 
-    fn on_bitfield(&mut self, bits: &[u8]) -> Result<(), Violation> {
-        self.take_bitfield_turn()?;
+    fn on_bitfield(&mut self, now: Time, bits: &[u8]) -> Result<(), Violation> {
+        self.take_bitfield_turn(now)?;
         self.remote.check_bitfield(bits, self.config.shape.as_ref())?;
         self.emit(Event::Bitfield(bits.to_vec()));
         Ok(())
     }
 
-    /// A bitfield, have-all or have-none is in order once, and before the messages that build on it. Not only "directly
-    /// after the handshake", as BEP 3 and 6 have it: libtorrent puts its extension handshake first, and sends the
-    /// bitfield of a magnet link only when the metadata has come.
-    fn take_bitfield_turn(&mut self) -> Result<(), Violation> {
-        if !std::mem::take(&mut self.remote.bitfield_due) {
-            return Err(Violation::MisplacedBitfield);
+    /// A bitfield or have-all is in order before the messages that build on it. Not only "directly after the
+    /// handshake", as BEP 3 and 6 have it: libtorrent puts its extension handshake first, and sends the bitfield of a
+    /// magnet link only when the metadata has come. Later ones replace the first, at the price of the work they make:
+    /// aria2 sends one in place of many haves (`DefaultBtInteractive::checkHave`).
+    fn take_bitfield_turn(&mut self, now: Time) -> Result<(), Violation> {
+        if std::mem::take(&mut self.remote.bitfield_due) {
+            return Ok(());
         }
-        Ok(())
+        let pieces = self.config.shape.as_ref().map_or(0, |shape| shape.layout.num_pieces());
+        self.budget.pay(now, late_bitfield(pieces))
     }
 
     fn on_request(&mut self, now: Time, block: Block) -> Result<(), Violation> {

@@ -35,7 +35,7 @@ fn our_states_are_told_when_they_change() {
 }
 
 #[test]
-fn bitfields_come_first_and_once() {
+fn bitfields_come_first() {
     let bits = Message::Bitfield(&[0xff, 0xe0]);
     assert_eq!(judge(PLAIN, &[bits]), [Event::Bitfield(vec![0xff, 0xe0])]);
     assert_eq!(judge(FAST, &[Message::HaveAll]), [Event::HaveAll]);
@@ -47,11 +47,18 @@ fn bitfields_come_first_and_once() {
     )
     .iter()
     .for_each(|e| assert!(!matches!(e, Event::Closed(_))));
-    guilty(PLAIN, &[bits, bits], Violation::MisplacedBitfield);
-    guilty(FAST, &[Message::HaveNone, Message::HaveAll], Violation::MisplacedBitfield);
-    guilty(FAST, &[Message::HaveAll, bits], Violation::MisplacedBitfield);
-    guilty(PLAIN, &[Message::Have(PieceIndex(0)), bits], Violation::MisplacedBitfield);
-    guilty(PLAIN, &[Message::Request(block(0, 0)), bits], Violation::MisplacedBitfield);
+    guilty(FAST, &[Message::HaveAll, Message::HaveNone], Violation::MisplacedBitfield);
+    guilty(FAST, &[Message::Have(PieceIndex(0)), Message::HaveNone], Violation::MisplacedBitfield);
+}
+
+#[test]
+fn later_bitfields_replace_the_first_at_a_price() {
+    let bits = Message::Bitfield(&[0xff, 0xe0]);
+    let event = Event::Bitfield(vec![0xff, 0xe0]);
+    assert_eq!(judge(PLAIN, &[bits, Message::Have(PieceIndex(0)), bits]).last(), Some(&event));
+    assert_eq!(judge(FAST, &[bits, Message::HaveAll]).last(), Some(&Event::HaveAll));
+    guilty(PLAIN, &[bits; 2000], Violation::MessageFlood);
+    guilty(FAST, &[Message::HaveAll; 2000], Violation::MessageFlood);
 }
 
 #[test]
