@@ -201,7 +201,7 @@ pub enum TorrentEvent {
         /// Client and version.
         client: String,
     },
-    /// A peer whose handshake was done is gone.
+    /// A peer is gone, or a connection ended before its handshake was done.
     PeerLeft {
         /// Which.
         peer: PeerKey,

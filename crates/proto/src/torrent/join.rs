@@ -187,10 +187,8 @@ impl<B> Torrent<B> {
             self.departed.pop_front();
         }
         self.departed.push_back((key, peer.addr));
-        if greeted {
-            let client = peer.extended.client;
-            self.tell(TorrentEvent::PeerLeft { peer: key, addr: peer.addr, client, reason });
-        }
+        let client = peer.extended.client;
+        self.tell(TorrentEvent::PeerLeft { peer: key, addr: peer.addr, client, reason });
         if let Departure::Violation(violation) = departure {
             self.note_violation(peer.addr, violation);
         }
