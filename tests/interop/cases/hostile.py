@@ -11,12 +11,13 @@ from clients.samara import Samara
 from harness.data import PIECE, same
 from harness.lab import check, wait_until
 from harness.registry import CASES
-from harness.wire import (BITFIELD, EXTENDED, HASH_REQUEST, HASHES, HAVE, HAVE_ALL, INTERESTED, PIECE as BLOCK_MESSAGE,
+from harness.wire import (BITFIELD, EXTENDED, HASH_REQUEST, HASHES, HAVE, HAVE_ALL, HAVE_NONE, INTERESTED, PIECE as BLOCK_MESSAGE,
                           REQUEST, UNCHOKE, Hostile, extension_handshake, message)
 
 GOOD_RATE = 1_000_000   # bytes per second of the good seed: the bad ones get their chance
 MAX_RSS = 128 * 1024 * 1024
 BAD_PEERS = 3
+DEAF_PEERS = 6  # fewer than there are upload slots: with more, the next leech waits until they time out
 BLOCK = 16 * 1024
 
 
@@ -32,7 +33,7 @@ def wrong_hash(w):
 
 def huge_length(w):
     w.handshake()
-    w.send(b"\xff\xff\xff\xff" + bytes(65536))
+    w.send(b"\xff\xff\xff\xff" + bytes([EXTENDED]) + bytes(65536))
     w.drain()
 
 
@@ -55,9 +56,17 @@ def far_have(w):
     w.drain()
 
 
-def two_bitfields(w):
+def bitfield_flood(w):
+    """One bitfield may replace another, but each is work for us."""
     w.handshake()
-    w.send(message(HAVE_ALL), message(UNCHOKE), message(HAVE_ALL))
+    w.send(message(HAVE_ALL), message(UNCHOKE))
+    while True:
+        w.send(message(HAVE_ALL) * 1000)
+
+
+def second_thoughts(w):
+    w.handshake()
+    w.send(message(HAVE_ALL), message(HAVE_NONE))
     w.drain()
 
 
@@ -126,38 +135,37 @@ def never_delivers(w):
 
 def false_metadata(w):
     """Offers an info dictionary of noise."""
-    size = 20_000
-    w.handshake()
-    w.send(extension_handshake(metadata_size=size), message(HAVE_ALL), message(UNCHOKE))
-    ids = {}
+    noise = os.urandom(20_000)
+    offer_metadata(w, noise)
     while True:
-        kind, payload = w.read()
-        if kind == EXTENDED and payload[0] == 0:
-            ids = extension_ids(payload[1:])
-        elif kind == EXTENDED and payload[0] == 3:
-            answer_metadata(w, ids, payload[1:], size)
-
-
-def extension_ids(payload):
-    return lt.bdecode(payload).get(b"m", {})
-
-
-def answer_metadata(w, ids, payload, size):
-    piece = lt.bdecode(payload)[b"piece"]
-    part = os.urandom(min(BLOCK, size - piece * BLOCK))
-    head = lt.bencode({b"msg_type": 1, b"piece": piece, b"total_size": size})
-    w.send(message(EXTENDED, bytes([ids[b"ut_metadata"]]) + head + part))
+        serve_metadata(w, noise, *w.read())
 
 
 def false_hashes(w):
-    """Answers hash requests with noise (BEP 52)."""
-    w.handshake()
-    w.send(message(HAVE_ALL), message(UNCHOKE))
+    """Gives the true info dictionary, and answers hash requests with noise (BEP 52)."""
+    offer_metadata(w, w.info)
     while True:
         kind, payload = w.read()
+        serve_metadata(w, w.info, kind, payload)
         if kind == HASH_REQUEST:
             count = struct.unpack(">IIII", payload[32:48])[2]
             w.send(message(HASHES, payload + os.urandom(32 * count)))
+
+
+def offer_metadata(w, info):
+    w.handshake()
+    w.send(extension_handshake(metadata_size=len(info)), message(HAVE_ALL), message(UNCHOKE))
+
+
+def serve_metadata(w, info, kind, payload):
+    """Answer if it is a request for metadata (BEP 9)."""
+    if kind == EXTENDED and payload[0] == 0:
+        w.ids = lt.bdecode(payload[1:]).get(b"m", {})
+    elif kind == EXTENDED and payload[0] == 3:
+        piece = lt.bdecode(payload[1:])[b"piece"]
+        head = lt.bencode({b"msg_type": 1, b"piece": piece, b"total_size": len(info)})
+        part = info[piece * BLOCK:(piece + 1) * BLOCK]
+        w.send(message(EXTENDED, bytes([w.ids[b"ut_metadata"]]) + head + part))
 
 
 # Behaviour, the reasons under which it may be dropped, the format, and whether the download starts from a magnet link.
@@ -169,7 +177,8 @@ CASES_OF = [
     (long_bitfield, {"oversized-message", "malformed-message"}, "v1", False),
     (short_have, {"malformed-message"}, "v1", False),
     (far_have, {"out-of-range"}, "hybrid", False),
-    (two_bitfields, {"misplaced-bitfield"}, "v1", False),
+    (bitfield_flood, {"message-flood"}, "v1", False),
+    (second_thoughts, {"misplaced-bitfield"}, "v1", False),
     (bencode_bomb, {"malformed-extension", "oversized-message"}, "v1", False),
     (unasked, {"unrequested-blocks"}, "v1", False),
     (liar, {"bad-pieces"}, "v1", False),
@@ -186,7 +195,7 @@ CASES_OF = [
 ]
 SLOW = (silent, slow_loris)
 # libtorrent neither drops these nor gets its transfer done within a minute.
-TOO_MUCH_FOR_LIBTORRENT = (unasked, request_flood, message_flood, false_metadata)
+TOO_MUCH_FOR_LIBTORRENT = (bitfield_flood, unasked, request_flood, message_flood, false_metadata)
 
 
 def departures(samara, addresses):
@@ -194,10 +203,10 @@ def departures(samara, addresses):
 
 
 def good_and_bad(lab, sample, act):
-    """A slow honest seed, and peers that behave as `act` says."""
+    """A slow client that will be the honest seed, and peers that behave as `act` says."""
     good = Libtorrent(lab, "good", upload_limit=GOOD_RATE)
     good.start()
-    good.share(sample.torrent, sample.copy_data(lab.dir("source")))
+    sample.copy_data(lab.dir("source"))
     bad = [Hostile(sample, act) for _ in range(BAD_PEERS)]
     for b in bad:
         lab.at_end(b.close)
@@ -205,13 +214,20 @@ def good_and_bad(lab, sample, act):
 
 
 def hostile(samples, act, reasons, fmt, magnet):
+    """With a magnet link the bad peers come first, so that they are the ones to be asked for what it lacks."""
     def run(lab):
         sample = samples.get("single", fmt)
         source, target = lab.dir("source"), lab.dir("target")
         good, bad = good_and_bad(lab, sample, act)
         samara = Samara(lab, "samara")
-        samara.fetch(sample.magnet() if magnet else sample.torrent, target, [*bad, good], ["--seed"])
-        bad[0].dial(samara.port)
+        if magnet:
+            samara.fetch(sample.magnet(), target, bad, ["--seed"])
+            expect_departures(samara, bad, reasons)
+            good.share(sample.torrent, source, [samara])
+        else:
+            good.share(sample.torrent, source)
+            samara.fetch(sample.torrent, target, [*bad, good], ["--seed"])
+            bad[0].dial(samara.port)
         samara.wait_event("complete", 60)
         same(source / sample.name, target / sample.name)
         if reasons:
@@ -251,7 +267,7 @@ def never_reads(samples):
             ask_all(w)
         seed = Samara(lab, "seed")
         seed.share(sample.torrent, sample.copy_data(lab.dir("source")))
-        bad = [Hostile(sample, act) for _ in range(20)]
+        bad = [Hostile(sample, act) for _ in range(DEAF_PEERS)]
         for b in bad:
             lab.at_end(b.close)
             b.dial(seed.port)
@@ -277,6 +293,7 @@ def against_libtorrent(samples, act, fmt, magnet):
     def run(lab):
         sample = samples.get("single", fmt)
         good, bad = good_and_bad(lab, sample, act)
+        good.share(sample.torrent, lab.dir("source"))
         leech = Libtorrent(lab, "leech")
         leech.start()
         leech.fetch(sample.magnet() if magnet else sample.torrent, lab.dir("target"), [*bad, good])

@@ -34,7 +34,7 @@ class Samara(Client):
         state = self.lab.dir(f"{self.label}.state")
         argv = ["--listen", f"{HOST}:0", "--state-dir", state, *QUIET]
         for peer in peers:
-            argv += ["--peer", f"{HOST}:{peer.port}" if isinstance(peer, Client) else peer]
+            argv += ["--peer", f"{HOST}:{peer.port}"]
         return argv
 
     def begin(self, *argv):

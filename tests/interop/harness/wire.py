@@ -33,8 +33,9 @@ def extension_handshake(**fields):
 class Wire:
     """One connection, from the side that misbehaves."""
 
-    def __init__(self, sock, name):
-        self.sock, self.name = sock, name
+    def __init__(self, sock, sample):
+        self.sock, self.name = sock, wire_hash(sample)
+        self.info = sample.info().info_section()
         sock.settimeout(60)
 
     def send(self, *parts):
@@ -73,7 +74,7 @@ class Hostile:
     """A peer that accepts or makes connections and runs `act` on each. Errors of a closed connection are its end."""
 
     def __init__(self, sample, act):
-        self.hash, self.act = wire_hash(sample), act
+        self.sample, self.act = sample, act
         self.listener = socket.create_server((HOST, 0))
         self.port = self.listener.getsockname()[1]
         self.addresses = {f"{HOST}:{self.port}"}
@@ -100,7 +101,7 @@ class Hostile:
 
     def behave(self, sock):
         try:
-            self.act(Wire(sock, self.hash))
+            self.act(Wire(sock, self.sample))
         except OSError:
             pass
         finally:
