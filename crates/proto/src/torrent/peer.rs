@@ -26,27 +26,44 @@ const MOST_EARLY: usize = 1 << 16;
 /// What a peer said it has before the number of pieces was known.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    pub(super) all: bool,
-    pub(super) bitfield: Option<Vec<u8>>,
-    haves: Vec<PieceIndex>,
+    start: Start,
+    /// What it gained and lost since, in order.
+    changes: Vec<(PieceIndex, bool)>,
+}
+
+/// What a peer had at first.
+#[derive(Debug, Default)]
+enum Start {
+    #[default]
+    Nothing,
+    All,
+    Bitfield(Vec<u8>),
 }
 
 impl Early {
-    pub(super) fn have(&mut self, piece: PieceIndex) {
-        if self.haves.len() < MOST_EARLY {
-            self.haves.push(piece);
+    pub(super) fn all(&mut self) {
+        *self = Self { start: Start::All, changes: Vec::new() };
+    }
+
+    pub(super) fn bitfield(&mut self, bytes: Vec<u8>) {
+        *self = Self { start: Start::Bitfield(bytes), changes: Vec::new() };
+    }
+
+    pub(super) fn change(&mut self, piece: PieceIndex, has: bool) {
+        if self.changes.len() < MOST_EARLY {
+            self.changes.push((piece, has));
         }
     }
 
     /// As a set over `pieces` pieces; `None` if it does not fit.
     pub(super) fn resolve(self, pieces: u32) -> Option<Bitfield> {
-        if self.all {
-            return Some(Bitfield::full(pieces));
-        }
-        let bytes = self.bitfield;
-        let mut set = bytes.map_or(Some(Bitfield::new(pieces)), |b| Bitfield::from_bytes(&b, pieces))?;
-        for piece in self.haves {
-            set.insert(piece);
+        let mut set = match self.start {
+            Start::Nothing => Bitfield::new(pieces),
+            Start::All => Bitfield::full(pieces),
+            Start::Bitfield(bytes) => Bitfield::from_bytes(&bytes, pieces)?,
+        };
+        for (piece, has) in self.changes {
+            if has { set.insert(piece) } else { set.remove(piece) };
         }
         Some(set)
     }

@@ -26,8 +26,7 @@ impl<B> Torrent<B> {
         let pieces = self.shape.as_ref().map(|s| s.layout.num_pieces());
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(pieces) = pieces else {
-            peer.early.bitfield = Some(bytes);
-            return;
+            return peer.early.bitfield(bytes);
         };
         match Bitfield::from_bytes(&bytes, pieces) {
             Some(has) => self.set_has(key, has),
@@ -40,7 +39,7 @@ impl<B> Torrent<B> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         match pieces {
             Some(pieces) => self.set_has(key, Bitfield::full(pieces)),
-            None => peer.early.all = true,
+            None => peer.early.all(),
         }
     }
 
@@ -77,7 +76,7 @@ impl<B> Torrent<B> {
         let known = self.shape.is_some();
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !known {
-            return peer.early.have(piece);
+            return peer.early.change(piece, true);
         }
         if !peer.has.insert(piece) {
             return;
@@ -97,7 +96,11 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn on_dont_have(&mut self, key: PeerKey, piece: PieceIndex) {
+        let known = self.shape.is_some();
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        if !known {
+            return peer.early.change(piece, false);
+        }
         if !peer.has.has(piece) {
             return;
         }
