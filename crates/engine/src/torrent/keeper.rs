@@ -9,7 +9,7 @@ use samara_proto::time::Time;
 use tokio::task::JoinHandle;
 
 use super::opening::Opened;
-use crate::disk::{DiskEvent, StorageHandle};
+use crate::disk::DiskEvent;
 use crate::store::Record;
 
 /// What a crash of the machine may cost at most, in time.
@@ -17,6 +17,9 @@ const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 /// And in bytes.
 const SYNC_VOLUME: u64 = 256 << 20;
+
+/// How soon a save is tried again that found another one under way.
+const SAVE_AGAIN: Duration = Duration::from_millis(100);
 
 /// What is written and what of it is durable.
 #[derive(Default)]
@@ -30,13 +33,15 @@ pub(super) struct Keeper {
     /// Pieces that survive a crash.
     durable: Option<Bitfield>,
     saving: Option<JoinHandle<()>>,
+    /// When to save what found a save under way.
+    again: Option<Time>,
 }
 
 impl Keeper {
     /// What was found on opening is durable already.
-    pub(super) fn begin(&mut self, opened: &Opened) {
+    pub(super) fn begin(&mut self, opened: &Opened, now: Time) {
         self.durable = Some(opened.have.clone());
-        self.save(opened);
+        self.save(opened, now);
     }
 
     /// A piece of this many bytes was written.
@@ -49,33 +54,39 @@ impl Keeper {
 
     /// When [`Self::sync`] has something to do.
     pub(super) fn deadline(&self) -> Option<Time> {
-        (self.unsynced > 0 && !self.syncing).then_some(self.next)
+        let sync = (self.unsynced > 0 && !self.syncing).then_some(self.next);
+        [sync, self.again].into_iter().flatten().min()
     }
 
-    /// Starts a sync if one is due, or `at_once`. The disk answers with `Synced`.
-    pub(super) fn sync(&mut self, storage: &StorageHandle, now: Time, at_once: bool) {
+    /// Starts a sync if one is due, or `at_once`; the disk answers with `Synced`. Makes up for a save put off.
+    pub(super) fn sync(&mut self, opened: &Opened, now: Time, at_once: bool) {
+        if self.again.is_some_and(|at| now >= at) {
+            self.save(opened, now);
+        }
         let due = at_once || now >= self.next || self.unsynced >= SYNC_VOLUME;
         if due && self.unsynced > 0 && !self.syncing {
             self.syncing = true;
             self.unsynced = 0;
-            storage.sync();
+            opened.storage.sync();
         }
     }
 
     /// These pieces are durable from now on.
-    pub(super) fn synced(&mut self, opened: &Opened, pieces: &[PieceIndex]) {
+    pub(super) fn synced(&mut self, opened: &Opened, now: Time, pieces: &[PieceIndex]) {
         self.syncing = false;
         if let Some(durable) = &mut self.durable {
             durable.extend(pieces.iter().copied());
         }
-        self.save(opened);
+        self.save(opened, now);
     }
 
-    /// Saves in the background, one save at a time. What finds one under way is saved with the next sync, or at the end.
-    fn save(&mut self, opened: &Opened) {
-        if self.saving.as_ref().is_none_or(JoinHandle::is_finished) {
+    /// Saves in the background, one save at a time. What finds one under way is saved a little later.
+    fn save(&mut self, opened: &Opened, now: Time) {
+        let idle = self.saving.as_ref().is_none_or(JoinHandle::is_finished);
+        if idle {
             self.saving = self.job(opened).map(tokio::task::spawn_blocking);
         }
+        self.again = (!idle).then(|| now + SAVE_AGAIN);
     }
 
     /// The storage's last events, while it closes.

@@ -64,7 +64,7 @@ impl Owner {
             self.handle(Input::Select(wanted.clone()));
         }
         self.links.opened(&opened);
-        self.keeper.begin(&opened);
+        self.keeper.begin(&opened, self.shared.clock.now());
         let have = opened.have.clone();
         self.data = Data::Open(opened);
         self.handle(Input::Ready { have });
@@ -135,14 +135,14 @@ impl Owner {
     /// Syncs and saves if it is time, or `now`.
     pub(super) fn keep(&mut self, now: bool) {
         if let Data::Open(opened) = &self.data {
-            self.keeper.sync(&opened.storage, self.shared.clock.now(), now);
+            self.keeper.sync(opened, self.shared.clock.now(), now);
         }
     }
 
     /// These pieces survive a crash: only now may the resume data say so.
     pub(super) fn synced(&mut self, pieces: &[PieceIndex]) {
         if let Data::Open(opened) = &mut self.data {
-            self.keeper.synced(opened, pieces);
+            self.keeper.synced(opened, self.shared.clock.now(), pieces);
         }
     }
 
