@@ -63,7 +63,11 @@ impl Early {
             Start::Bitfield(bytes) => Bitfield::from_bytes(&bytes, pieces)?,
         };
         for (piece, has) in self.changes {
-            if has { set.insert(piece) } else { set.remove(piece) };
+            if has {
+                set.insert(piece)
+            } else {
+                set.remove(piece)
+            };
         }
         Some(set)
     }
