@@ -17,7 +17,7 @@ const USAGE: &str = "\
 cargo xtask test [--only STEP]..        run every check, or only the named steps
 cargo xtask fuzz [--minutes N] [TARGET]..   fuzz every target, or only the named ones, N minutes each (10)
 
-steps: fmt, clippy, layers, test, doc, interop";
+steps: fmt, clippy, layers, test, root, doc, interop";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
