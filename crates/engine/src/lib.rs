@@ -6,8 +6,8 @@
 //! | task or thread | count | owns |
 //! |---|---|---|
 //! | listener | one an address | its socket; strangers until they name a torrent |
-//! | owner ([`torrent`]) | one a torrent | the torrent machine |
-//! | connection ([`peer`]) | one a connection | socket, connection machine, buffers |
+//! | owner (`torrent`) | one a torrent | the torrent machine |
+//! | connection (`peer`) | one a connection | socket, connection machine, buffers |
 //! | disk threads ([`disk`]) | a few | hashing and writing of pieces, each piece on one thread |
 //!
 //! Connections tell the owner in batches and wait for room there; the owner never waits for a connection or the disk.
