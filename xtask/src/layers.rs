@@ -1,5 +1,7 @@
-//! The direction of dependencies (ARCHITECTURE.md), checked: nothing points upwards, and `proto` does no I/O.
+//! The direction of dependencies (ARCHITECTURE.md), checked: nothing points upwards, `proto` does no I/O, and every
+//! direct dependency has its line in docs/dependencies.md.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,10 +39,11 @@ pub(crate) fn check() -> Result<()> {
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
     let mut wrong: Vec<String> = packages.iter().flat_map(package_faults).collect();
     wrong.extend(proto_faults()?);
+    wrong.extend(unexplained(packages)?);
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }
-    println!("{} crates keep to their layers", packages.len());
+    println!("{} crates keep to their layers, and every dependency is explained", packages.len());
     Ok(())
 }
 
@@ -62,6 +65,18 @@ fn package_faults(package: &Value) -> Vec<String> {
 fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
     let all = package["dependencies"].as_array().into_iter().flatten();
     all.filter(|d| d["kind"] != "dev").filter_map(|d| d["name"].as_str())
+}
+
+/// Direct dependencies, those of tests too, that no row of the table begins with.
+fn unexplained(packages: &[Value]) -> Result<Vec<String>> {
+    let table = fs::read_to_string(root().join("docs/dependencies.md"))?;
+    let first_cells = table.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    let explained: BTreeSet<&str> =
+        first_cells.flat_map(|cell| cell.split([',', ' ', '`'])).filter(|name| !name.is_empty()).collect();
+    let all = packages.iter().filter_map(|p| p["dependencies"].as_array()).flatten();
+    let names: BTreeSet<&str> = all.filter_map(|d| d["name"].as_str()).collect();
+    let missing = names.into_iter().filter(|n| !n.starts_with("samara-") && !explained.contains(n));
+    Ok(missing.map(|n| format!("{n} has no line in docs/dependencies.md")).collect())
 }
 
 fn proto_faults() -> Result<Vec<String>> {
