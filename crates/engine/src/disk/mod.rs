@@ -1,7 +1,7 @@
 //! The disk: hashes what comes, writes what is proven, reads what peers ask for, on threads of its own.
 //!
 //! - Files are read and written with positioned, vectored calls through the page cache, never mapped.
-//! - A block is hashed as it arrives and stays in its buffer; when its piece is whole and good, the piece is written
+//! - A block is hashed from its buffer and stays there; when its piece is whole and good, the piece is written
 //!   in one call per file. So normally nothing unverified reaches the disk and nothing is read back. Only when the
 //!   memory budget is short are blocks written before their piece is proven, to the file's `.part`.
 //! - A piece belongs to one worker thread by its number, so that its state needs no lock. Reads for peers go first, to

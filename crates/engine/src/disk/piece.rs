@@ -1,8 +1,9 @@
 //! One piece on its way: which blocks came, how far they are hashed, which are still in memory.
 //!
-//! Hashing happens as blocks arrive, while they are hot in the cache. SHA-1 (v1, BEP 3) needs them in order: a cursor
-//! advances over what is there. SHA-256 leaves (v2, BEP 52) can be hashed in any order. A hybrid's piece does both. Pad
-//! files count as zeros and are there from the start; in the v2 tree they do not appear at all.
+//! SHA-1 (v1, BEP 3) needs blocks in order: a cursor advances over what is there as it arrives, while it is hot in the
+//! cache. SHA-256 leaves (v2, BEP 52) can be hashed in any order, and sixteen side by side in the time of a few: they wait
+//! until the piece is whole, or until memory is short, since what is hashed need not be read back. A hybrid's piece
+//! does both. Pad files count as zeros and are there from the start; in the v2 tree they do not appear at all.
 //!
 //! This is state only: it reads no file itself. Blocks that were written before SHA-1 got to them are asked back from
 //! the caller. Tested through the disk's model test, and below for the order of blocks.
@@ -14,6 +15,7 @@ use samara_proto::torrent::Expected;
 use sha1::{Digest, Sha1};
 
 use super::Buf;
+use crate::hash;
 
 /// What blocks in pad files hold.
 static ZEROS: [u8; BLOCK_LEN as usize] = [0; BLOCK_LEN as usize];
@@ -57,10 +59,26 @@ impl Leaves {
         Some(Self { hashes, file_part: part.len, file_len: layout.file_len(part.file) })
     }
 
-    fn hash(&mut self, block: u32, data: &[u8]) {
+    /// What of a block's bytes its leaf is hashed over.
+    fn part<'a>(&self, block: u32, data: &'a [u8]) -> &'a [u8] {
         let left = self.file_part.saturating_sub(block * BLOCK_LEN) as usize;
+        &data[..data.len().min(left)]
+    }
+
+    fn hash(&mut self, block: u32, data: &[u8]) {
+        let leaf = merkle::leaf(self.part(block, data));
         if let Some(slot) = self.hashes.get_mut(block as usize) {
-            *slot = Some(merkle::leaf(&data[..data.len().min(left)]));
+            *slot = Some(leaf);
+        }
+    }
+
+    /// The leaves that are missing and whose blocks are in memory.
+    fn hash_held(&mut self, slots: &[Slot]) {
+        let missing = (0..).zip(slots).zip(&self.hashes).filter(|(_, hash)| hash.is_none());
+        let held = missing.filter_map(|((n, slot), _)| Some((n, self.part(n, slot.bytes()?))));
+        let (numbers, parts): (Vec<u32>, Vec<&[u8]>) = held.unzip();
+        for (n, leaf) in numbers.into_iter().zip(hash::leaves(&parts)) {
+            self.hashes[n as usize] = Some(leaf);
         }
     }
 
@@ -146,8 +164,7 @@ impl Piece {
         if start < self.content { whole.min(self.content - start) } else { whole }
     }
 
-    /// Takes a block and hashes what can be hashed. A block that is there already, or is none of this piece's, is
-    /// dropped.
+    /// Takes a block and advances SHA-1. A block that is there already, or is none of this piece's, is dropped.
     pub(super) fn insert(&mut self, block: Block, data: Buf) {
         let n = block.index();
         if !matches!(self.slots.get(n as usize), Some(Slot::Missing)) {
@@ -157,13 +174,17 @@ impl Piece {
         if !whole || block.len != self.sent_len(n) {
             return;
         }
-        if let Some(leaves) = &mut self.leaves {
-            leaves.hash(n, &data);
-        }
         self.slots[n as usize] = Slot::Held(data);
         self.missing -= 1;
         self.held += 1;
         self.advance();
+    }
+
+    /// Hashes the leaves of what is in memory, so that it need not be read back once it is written.
+    pub(super) fn hash_leaves(&mut self) {
+        if let Some(leaves) = &mut self.leaves {
+            leaves.hash_held(&self.slots);
+        }
     }
 
     /// SHA-1 over the blocks that are in memory, from the cursor on.
@@ -212,6 +233,7 @@ impl Piece {
     /// # Errors
     /// What `read` returns.
     pub(super) fn verify<E>(&mut self, read: ReadBack<'_, E>) -> Result<bool, E> {
+        self.hash_leaves();
         self.catch_up(read)?;
         let v1 = self.sha1.take().map(|sha1| Sha1Hash(sha1.finalize().into()));
         let v2 = self.leaves.as_ref().and_then(|leaves| leaves.root(self.piece_length));

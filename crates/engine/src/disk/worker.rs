@@ -143,6 +143,7 @@ impl Worker {
         if !self.shared.pool.is_short() {
             return;
         }
+        self.pieces.values_mut().for_each(|active| active.piece.hash_leaves());
         loop {
             let heaviest = self.heaviest();
             if heaviest.is_empty() {

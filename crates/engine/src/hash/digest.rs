@@ -40,7 +40,7 @@ impl Sha1Set {
 }
 
 /// The leaves (BEP 52) of blocks, in order. Blocks at the end of a file may be short.
-pub(super) fn leaves(blocks: &[&[u8]]) -> Vec<Sha256Hash> {
+pub(crate) fn leaves(blocks: &[&[u8]]) -> Vec<Sha256Hash> {
     let mut leaves = vec![Sha256Hash([0; 32]); blocks.len()];
     let (whole, short): (Vec<_>, Vec<_>) = leaves
         .iter_mut()

@@ -29,6 +29,7 @@ use samara_proto::metainfo::{FileHashes, Format, Info, NewHashes, PieceLayers};
 use samara_proto::torrent::Expected;
 
 use batch::Outcome;
+pub(crate) use digest::leaves;
 
 /// Which hashes to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
