@@ -92,6 +92,22 @@ impl Backend {
     }
 }
 
+/// Whether nothing was ever written from `start` to `end`, so that it reads as zeros and takes no room. False where the
+/// system does not tell.
+#[cfg(target_os = "linux")]
+pub(super) fn is_hole(file: &File, start: u64, end: u64) -> bool {
+    use rustix::fs::{SeekFrom, seek};
+    match seek(file, SeekFrom::Data(start)) {
+        Ok(data) => data >= end,
+        Err(e) => e == rustix::io::Errno::NXIO,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) const fn is_hole(_file: &File, _start: u64, _end: u64) -> bool {
+    false
+}
+
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -13,7 +13,7 @@ use super::event::{DiskEvent, EventSender, Events, Op, StorageError};
 use super::files::Files;
 use super::handles::{Handle, Handles};
 use super::have::Have;
-use super::io::Backend;
+use super::io::{Backend, is_hole};
 use super::root::Meta;
 use super::spec::{Access, StorageSpec};
 use super::survey::{Place, Stamp};
@@ -33,12 +33,32 @@ pub(super) struct Io {
 }
 
 impl Io {
-    /// Writes all of `slices` at `offset`.
+    /// Writes all of `slices` at `offset`. Zeros where nothing was written yet stay a hole.
     fn write(&self, handle: &Handle, slices: &mut [IoSlice<'_>], offset: u64) -> Result<(), StorageError> {
         let _alone = handle.writing();
-        let written = self.backend.write_all(&handle.file, slices, offset);
+        let end = offset + slices.iter().map(|s| s.len() as u64).sum::<u64>();
+        let stays_hole = slices.iter().all(|s| is_zero(s)) && is_hole(&handle.file, offset, end);
+        let written = if stays_hole {
+            self.reach(handle, end)
+        } else {
+            self.backend.write_all(&handle.file, slices, offset)
+        };
         written.map_err(|e| StorageError::new(&handle.path, Op::Write, e))
     }
+
+    /// Makes the file at least `end` bytes long by its last zero. Not by setting its length: that might cut off what
+    /// somebody else writes behind it at this moment.
+    fn reach(&self, handle: &Handle, end: u64) -> io::Result<()> {
+        if handle.file.metadata()?.len() >= end {
+            return Ok(());
+        }
+        self.backend.write_all(&handle.file, &mut [IoSlice::new(&[0])], end - 1)
+    }
+}
+
+/// Looks at a page at a time, so that data is told from zeros at the first one.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(4096).all(|page| page.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// What happened since the last sync.

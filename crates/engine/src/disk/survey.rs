@@ -144,7 +144,8 @@ impl Survey<'_> {
     }
 
     /// The pieces that may be there, and so are worth hashing: every file that they touch has data in the place. Holes
-    /// count as data only in files under their final name, since what was downloaded was written.
+    /// count as data only in files under their final name: in a `.part` they are mostly what has not come yet, and zeros
+    /// that came after the last sync are fetched again.
     pub fn present(&self) -> Bitfield {
         let layout = &self.spec.layout;
         let mut present = Bitfield::full(layout.num_pieces());

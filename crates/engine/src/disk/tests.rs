@@ -6,4 +6,6 @@ mod hostile;
 mod memory;
 mod model;
 mod restart;
+#[cfg(target_os = "linux")]
+mod sparse;
 mod world;
