@@ -18,8 +18,11 @@ use crate::time::Time;
 const MOST_ASKED: usize = 4;
 /// After so long a request is given to another.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Peers that refused rest so long.
+/// Peers that refused or fell silent rest so long, and twice as long each further time: or a few of them, asked in
+/// turn, would keep the question from those who know the answer.
 const REST: Duration = Duration::from_secs(60);
+/// Doublings at most.
+const MOST_DOUBLINGS: u32 = 6;
 
 /// What is known of the trees.
 #[derive(Debug, Default)]
@@ -31,7 +34,15 @@ pub(super) struct Hashes {
     /// Files whose layer is not known, the wanted ones first.
     incomplete: BTreeSet<(bool, FileIndex)>,
     asked: BTreeMap<HashRequest, (PeerKey, Time)>,
-    resting: BTreeMap<PeerKey, Time>,
+    resting: BTreeMap<PeerKey, Rest>,
+}
+
+/// When a peer may be asked again.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Time,
+    /// How often it refused or fell silent since it last gave hashes.
+    failures: u32,
 }
 
 /// Why hashes from a peer were not taken.
@@ -88,7 +99,7 @@ impl Hashes {
     /// The next hashes to ask of `peer`, noted as asked.
     pub(super) fn next(&mut self, now: Time, peer: PeerKey) -> Option<HashRequest> {
         let asked = self.asked.values().filter(|(p, _)| *p == peer).count();
-        if asked >= MOST_ASKED || self.resting.get(&peer).is_some_and(|until| *until > now) {
+        if asked >= MOST_ASKED || self.resting.get(&peer).is_some_and(|rest| rest.until > now) {
             return None;
         }
         let files = self.incomplete.iter().filter_map(|(_, file)| self.trees.get(file));
@@ -124,14 +135,18 @@ impl Hashes {
                 self.incomplete.retain(|(_, f)| f != file);
             }
         }
-        if proven { Ok(pieces) } else { Err(Refused::Wrong) }
+        if !proven {
+            return Err(Refused::Wrong);
+        }
+        self.resting.remove(&peer);
+        Ok(pieces)
     }
 
     /// A peer refused hashes: it rests a while.
     pub(super) fn rejected(&mut self, now: Time, peer: PeerKey, request: &HashRequest) {
         if self.asked.get(request).is_some_and(|(p, _)| *p == peer) {
             self.asked.remove(request);
-            self.resting.insert(peer, now + REST);
+            rest(&mut self.resting, now, peer);
         }
     }
 
@@ -147,7 +162,7 @@ impl Hashes {
         self.asked.retain(|_, (peer, at)| {
             let waits = now.since(*at) < PATIENCE;
             if !waits {
-                resting.insert(*peer, now + REST);
+                rest(resting, now, *peer);
             }
             waits
         });
@@ -158,4 +173,14 @@ impl Hashes {
         let file = self.by_root.get(&request.root)?.first()?;
         self.trees.get(file)?.answer(request)
     }
+}
+
+/// The peer failed, with one request or with several at once.
+fn rest(resting: &mut BTreeMap<PeerKey, Rest>, now: Time, peer: PeerKey) {
+    let failures = match resting.get(&peer) {
+        Some(rest) if rest.until > now => return,
+        rest => rest.map_or(0, |rest| rest.failures),
+    };
+    let until = now + REST * (1 << failures.min(MOST_DOUBLINGS));
+    resting.insert(peer, Rest { until, failures: failures + 1 });
 }

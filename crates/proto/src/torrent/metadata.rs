@@ -32,6 +32,19 @@ struct Provider {
     asked: BTreeMap<u32, Time>,
     /// It refused or fell silent: not asked before.
     rests_until: Time,
+    /// How often it refused or fell silent since it last brought a piece.
+    failures: u32,
+}
+
+impl Provider {
+    fn can_be_asked(&self, now: Time) -> bool {
+        self.rests_until <= now && self.asked.len() < MOST_ASKED
+    }
+
+    fn fail(&mut self, now: Time) {
+        self.rests_until = now + PATIENCE;
+        self.failures += 1;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +89,8 @@ impl Metadata {
         }
         self.gone(peer);
         if (1..=MAX_SIZE).contains(&size) {
-            self.providers.insert(peer, Provider { size, asked: BTreeMap::new(), rests_until: now });
+            self.providers
+                .insert(peer, Provider { size, asked: BTreeMap::new(), rests_until: now, failures: 0 });
         }
     }
 
@@ -94,7 +108,13 @@ impl Metadata {
     pub(super) fn next(&mut self, now: Time, peer: PeerKey) -> Option<u32> {
         let provider = self.providers.get(&peer)?;
         let size = provider.size;
-        if provider.rests_until > now || provider.asked.len() >= MOST_ASKED || !self.has_room(size) {
+        if !provider.can_be_asked(now) || !self.has_room(size) {
+            return None;
+        }
+        // Or two silent peers would take turns for ever.
+        let failures = provider.failures;
+        let better = |p: &Provider| p.size == size && p.failures < failures && p.can_be_asked(now);
+        if self.providers.values().any(better) {
             return None;
         }
         let busy: BTreeSet<u32> = self
@@ -126,6 +146,7 @@ impl Metadata {
         if provider.asked.remove(&piece).is_none() || data.len() != expected as usize {
             return Outcome::More;
         }
+        provider.failures = 0;
         let attempt = self.attempts.entry(size).or_default();
         attempt.bytes += data.len();
         attempt.pieces.insert(piece, (peer, data));
@@ -155,7 +176,7 @@ impl Metadata {
     pub(super) fn rejected(&mut self, now: Time, peer: PeerKey, piece: u32) {
         if let Some(provider) = self.providers.get_mut(&peer) {
             provider.asked.remove(&piece);
-            provider.rests_until = now + PATIENCE;
+            provider.fail(now);
         }
         self.step_aside(peer);
     }
@@ -167,7 +188,7 @@ impl Metadata {
         let silent: Vec<_> = silent
             .map(|(peer, provider)| {
                 provider.asked.clear();
-                provider.rests_until = now + PATIENCE;
+                provider.fail(now);
                 *peer
             })
             .collect();
@@ -280,5 +301,19 @@ mod tests {
             fetch.offer(NOW, PeerKey(1), size);
             assert_eq!(fetch.next(NOW, PeerKey(1)), None);
         }
+    }
+
+    #[test]
+    fn silent_peers_do_not_take_turns_while_another_waits() {
+        let info = info(100);
+        let (mut fetch, mut now) = (fetch(&info), NOW);
+        (1..=3).for_each(|peer| fetch.offer(now, PeerKey(peer), 100));
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            asked.extend((1..=3).filter(|peer| fetch.next(now, PeerKey(*peer)).is_some()));
+            now = now + PATIENCE;
+            fetch.expire(now);
+        }
+        assert_eq!(asked, [1, 2, 3]);
     }
 }

@@ -229,9 +229,17 @@ impl Peer {
         self.requests.drain(keep..).map(|(block, _)| block).collect()
     }
 
-    pub(super) fn overdue(&self, now: Time) -> Overdue {
+    /// Whether it could bring blocks, as far as one knows.
+    pub(super) fn serves(&self) -> bool {
+        self.is_active() && !self.choked && self.useful > 0 && !self.window.is_snubbed()
+    }
+
+    /// What is due because it brings nothing. It keeps one request until it is given up, unless it is `in_the_way`: what
+    /// it keeps may be the last block, which others would bring.
+    pub(super) fn overdue(&self, now: Time, in_the_way: bool) -> Overdue {
         let silent = if self.requests.is_empty() { Duration::ZERO } else { now.since(self.progress) };
         match (self.window.is_snubbed(), silent) {
+            (_, t) if in_the_way && t >= SNUB => Overdue::GiveUp,
             (false, t) if t >= SNUB => Overdue::Snub,
             (true, t) if t >= GIVE_UP => Overdue::GiveUp,
             _ => Overdue::Nothing,

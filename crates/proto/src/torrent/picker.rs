@@ -204,7 +204,7 @@ impl Picker {
     }
 
     /// Nothing is left of which nobody was asked.
-    fn all_asked(&self) -> bool {
+    pub(super) fn all_asked(&self) -> bool {
         self.rarity.open_count() == 0 && self.shared.is_empty() && self.owned.is_empty()
     }
 

@@ -6,7 +6,7 @@
 
 use super::api::{Expected, Output};
 use super::peer::Overdue;
-use super::picker::{Asker, Received};
+use super::picker::{Asker, Picker, Received};
 use super::{KICK, Shape, Torrent};
 use crate::ids::{Block, PeerKey, PieceIndex};
 use crate::peer::Command;
@@ -157,15 +157,19 @@ impl<B> Torrent<B> {
 
     /// Takes blocks away from peers that do not bring them.
     pub(super) fn chase_silent(&mut self) {
+        let end_game = self.picker.as_ref().is_some_and(Picker::all_asked);
+        let serving = self.peers.values().filter(|p| p.serves()).count();
         for key in self.active() {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
-            match peer.overdue(self.now) {
+            let others = serving > usize::from(peer.serves());
+            match peer.overdue(self.now, end_game && others) {
                 Overdue::Nothing => {}
                 Overdue::Snub => {
                     peer.window.snub();
                     self.cancel_requests(key, 1);
                 }
                 Overdue::GiveUp => {
+                    peer.window.snub();
                     peer.held_until = self.now + LONG_HOLD;
                     self.cancel_requests(key, 0);
                 }

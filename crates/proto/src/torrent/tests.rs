@@ -219,6 +219,17 @@ fn a_silent_peer_loses_its_blocks_to_another() {
 }
 
 #[test]
+fn silent_peers_do_not_keep_the_last_block_from_one_who_brings_it() {
+    let mut driver = Driver::new(1, 1);
+    let block = driver.seed(1)[0];
+    // As many as may be asked for one block.
+    assert_eq!([driver.seed(2), driver.seed(3), driver.seed(4)], [vec![block], vec![block], vec![]]);
+    let out = driver.wait(Duration::from_secs(22));
+    assert_eq!([1, 2, 3].map(|peer| cancels(&out, peer)), [[block], [block], [block]]);
+    assert_eq!(requests(&out, 4), [block]);
+}
+
+#[test]
 fn in_the_end_game_the_slower_one_is_told() {
     let mut driver = Driver::new(1, 2);
     let blocks = driver.seed(1);
