@@ -128,7 +128,8 @@ impl World {
         let config = Config {
             max_peers: MAX_PEERS,
             max_half_open: 2,
-            upload_slots: 2,
+            upload_slots: Some(2),
+            super_seeding: true,
             ..Config::new(PeerId([7; 20]))
         };
         let config = Config { sequential: input.flag(), ..config };

@@ -19,8 +19,10 @@ pub struct Config {
     pub max_peers: usize,
     /// Most connections being opened at once.
     pub max_half_open: usize,
-    /// Peers served at once, the optimistic one counted; at least 1.
-    pub upload_slots: usize,
+    /// Peers served at once, the optimistic one counted; `None` for as many as the measured capacity says.
+    pub upload_slots: Option<usize>,
+    /// As the only seed, tell each peer of other pieces (BEP 16).
+    pub super_seeding: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
     /// Which files are wanted, by index (pad files counted); `None` is all. Files beyond its end are not wanted.
@@ -28,9 +30,18 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults, for the given id: 80 connections, 20 being opened, 8 slots, rarest first, everything wanted.
+    /// The defaults, for the given id: 80 connections, 20 being opened, slots by capacity, super seeding where it helps,
+    /// rarest first, everything wanted.
     pub const fn new(peer_id: PeerId) -> Self {
-        Self { peer_id, max_peers: 80, max_half_open: 20, upload_slots: 8, sequential: false, wanted: None }
+        Self {
+            peer_id,
+            max_peers: 80,
+            max_half_open: 20,
+            upload_slots: None,
+            super_seeding: true,
+            sequential: false,
+            wanted: None,
+        }
     }
 }
 

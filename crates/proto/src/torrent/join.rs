@@ -87,8 +87,8 @@ impl<B> Torrent<B> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.hello = Some(hello);
         let addr = peer.addr;
-        let have = self.have().cloned().unwrap_or_else(|| Bitfield::new(0));
-        self.send(key, Command::Bitfield(Arc::new(have)));
+        let shown = self.shown_to(key);
+        self.send(key, Command::Bitfield(Arc::new(shown)));
         self.tell(TorrentEvent::PeerJoined { peer: key, addr });
         self.ask_hashes(key);
     }
@@ -158,6 +158,7 @@ impl<B> Torrent<B> {
     /// Takes a peer out of everything that counts on it.
     fn leave(&mut self, key: PeerKey) {
         self.release_requests(key, 0);
+        self.end_offers(key);
         self.uncount(key);
         if let Some(metadata) = &mut self.metadata {
             metadata.gone(key);

@@ -100,6 +100,7 @@ impl<B> Torrent<B> {
         let had: Vec<_> = picker.have().iter().collect();
         self.picker = Some(picker);
         self.recount_bytes();
+        self.initial_seed = self.have().is_some_and(Bitfield::is_full);
         for key in self.active() {
             had.iter().for_each(|piece| self.send(key, Command::Have(*piece)));
             self.recount(key);

@@ -26,11 +26,15 @@ mod rarity;
 mod rate;
 mod requests;
 mod roster;
+mod seeding;
 mod serve;
+mod slots;
+mod superseed;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod window;
+mod window_sum;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -45,6 +49,7 @@ use peer::Peer;
 use picker::Picker;
 use rate::Rate;
 use roster::Roster;
+use slots::Slots;
 
 use crate::bitfield::Bitfield;
 use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey, PieceIndex};
@@ -82,12 +87,15 @@ pub struct Torrent<B> {
     departed: VecDeque<(PeerKey, SocketAddr)>,
     roster: Roster,
     choker: Choker,
+    slots: Slots,
     /// The fetch of the info dictionary, as long as it is not known.
     metadata: Option<Metadata>,
     shape: Option<Shape>,
     /// Once the storage is ready.
     picker: Option<Picker>,
     complete: bool,
+    /// It had everything when it was opened.
+    initial_seed: bool,
     paused: bool,
     stopped: bool,
     next_tick: Time,
@@ -106,7 +114,8 @@ impl<B> Torrent<B> {
         let mut rng = Rng::new(seed);
         Self {
             roster: Roster::new(rng.next_u64()),
-            choker: Choker::new(config.upload_slots, now),
+            choker: Choker::new(now),
+            slots: Slots::new(config.upload_slots, now),
             config,
             hashes,
             now,
@@ -118,6 +127,7 @@ impl<B> Torrent<B> {
             shape: None,
             picker: None,
             complete: false,
+            initial_seed: false,
             paused: false,
             stopped: false,
             next_tick: now + TICK,
@@ -206,8 +216,9 @@ impl<B> Torrent<B> {
             Event::MetadataRequest(piece) => self.on_metadata_request(key, piece),
             Event::MetadataData { piece, data, .. } => self.on_metadata(key, piece, data),
             Event::MetadataReject(piece) => self.on_metadata_reject(key, piece),
-            // A peer has nothing at first; a suggestion is no reason to leave the rarest; the DHT is not ours.
-            Event::HaveNone | Event::Suggest(_) | Event::Port(_) => {}
+            // A suggestion is no reason to leave the rarest; the DHT is not ours.
+            Event::HaveNone => self.consider(key),
+            Event::Suggest(_) | Event::Port(_) => {}
         }
     }
 
@@ -228,6 +239,7 @@ impl<B> Torrent<B> {
         self.peers.values_mut().for_each(|peer| peer.update_rates(self.now));
         self.chase_silent();
         self.expire_questions();
+        self.review_offers();
         if self.choker.round_is_due(self.now) {
             self.rechoke();
         }

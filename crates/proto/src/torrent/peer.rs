@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::api::PeerStatus;
 use super::rate::Rate;
+use super::seeding::Offers;
 use super::window::Window;
+use super::window_sum::WindowSum;
 use crate::bitfield::Bitfield;
 use crate::ids::{BLOCK_LEN, Block, PeerKey, PieceIndex};
 use crate::peer::{Departure, Extended, Hello};
@@ -118,7 +120,14 @@ pub(super) struct Peer {
 
     pub(super) peer_interested: bool,
     pub(super) peer_choked: bool,
+    /// When its last turn to be served began.
     pub(super) last_turn: Option<Time>,
+    /// Optimistic turns after which it had given nothing.
+    pub(super) unrequited: u32,
+    /// What it was told of, if it is not to see everything that we have.
+    pub(super) offers: Option<Offers>,
+    /// What it gave of late.
+    pub(super) gave: WindowSum,
 
     pub(super) window: Window,
     requests: VecDeque<(Block, Time)>,
@@ -155,6 +164,9 @@ impl Peer {
             peer_interested: false,
             peer_choked: true,
             last_turn: None,
+            unrequited: 0,
+            offers: None,
+            gave: WindowSum::default(),
             window: Window::new(now),
             requests: VecDeque::new(),
             current: None,
@@ -174,6 +186,22 @@ impl Peer {
     /// It is known to have every piece.
     pub(super) const fn is_seed(&self) -> bool {
         !self.has.is_empty() && self.has.is_full()
+    }
+
+    /// It wants nothing and does not have everything: a partial seed, or one that hides pieces (BEP 16, 21).
+    pub(super) const fn hides_pieces(&self) -> bool {
+        self.extended.upload_only && !self.is_seed()
+    }
+
+    /// It enters the availability piece by piece.
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted == Counted::Pieces
+    }
+
+    /// It wants something of ours; or would, if it was told what we have.
+    pub(super) const fn wants(&self) -> bool {
+        let would = self.offers.is_some() && !self.is_seed() && !self.extended.upload_only;
+        self.is_active() && (self.peer_interested || would)
     }
 
     /// It brings a piece in reasonable time alone.
@@ -211,6 +239,7 @@ impl Peer {
     /// A block came, which it mostly was asked for.
     pub(super) fn brought(&mut self, now: Time, block: Block) {
         self.down.add(block.len.into());
+        self.gave.add(now, block.len.into());
         self.progress = now;
         if let Some(asked) = self.forget(&block) {
             self.window.received(now, asked, block.len);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::partial::{Arrival, Partial};
 use super::rarity::Rarity;
+use super::superseed::SuperSeed;
 use crate::bitfield::Bitfield;
 use crate::ids::{BLOCK_LEN, Block, PeerKey, PieceIndex};
 use crate::layout::Layout;
@@ -66,6 +67,8 @@ pub(super) struct Picker {
     /// The hash to check a piece against is known.
     provable: Bitfield,
     rarity: Rarity,
+    /// What each peer is told of, while pieces are hidden.
+    pub(super) spread: Option<SuperSeed>,
     started: BTreeMap<PieceIndex, Partial>,
     /// Started, wanted, with free blocks, and nobody's.
     shared: BTreeSet<PieceIndex>,
@@ -94,6 +97,7 @@ impl Picker {
             wanted,
             provable,
             rarity,
+            spread: None,
             started: BTreeMap::new(),
             shared: BTreeSet::new(),
             owned: BTreeSet::new(),
@@ -138,11 +142,17 @@ impl Picker {
     /// Availability: one peer more has `piece`.
     pub(super) fn gained(&mut self, piece: PieceIndex) {
         self.rarity.gained(piece);
+        if let Some(spread) = &mut self.spread {
+            spread.gained(piece);
+        }
     }
 
     /// Availability: one peer less has `piece`.
     pub(super) fn lost(&mut self, piece: PieceIndex) {
         self.rarity.lost(piece);
+        if let Some(spread) = &mut self.spread {
+            spread.lost(piece);
+        }
     }
 
     /// The hash of `piece` became known.

@@ -59,6 +59,7 @@ impl<B> Torrent<B> {
             count(picker, peer);
         }
         self.update_interest(key);
+        self.consider(key);
         self.drop_if_useless(key);
         self.refill(key);
     }
@@ -86,11 +87,15 @@ impl<B> Torrent<B> {
             peer.counted = Counted::Pieces;
         }
         picker.gained(piece);
+        let hides = picker.spread.is_some();
         if picker.needs(piece) {
             peer.useful += 1;
             peer.starved = false;
             self.update_interest(key);
             self.refill(key);
+        }
+        if hides {
+            self.note_spread(key, piece);
         }
         self.drop_if_useless(key);
     }
@@ -145,15 +150,18 @@ impl<B> Torrent<B> {
         self.active().into_iter().for_each(|key| self.update_interest(key));
     }
 
-    /// One piece more is here: everyone hears of it who lacks it, and whoever has it is worth less.
+    /// One piece more is here: everyone hears of it who lacks it, and whoever has it is worth less. A super seed hears of
+    /// it too, for it waits to hear that what it told us of has come.
     pub(super) fn announce(&mut self, piece: PieceIndex, was_wanted: bool) {
         for key in self.active() {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
-            if !peer.has.has(piece) {
-                self.send(key, Command::Have(piece));
-            } else if was_wanted {
+            let (has, tells_little) = (peer.has.has(piece), peer.hides_pieces());
+            if has && was_wanted {
                 peer.useful = peer.useful.saturating_sub(1);
                 self.update_interest(key);
+            }
+            if !has || tells_little {
+                self.send(key, Command::Have(piece));
             }
         }
     }

@@ -3,10 +3,24 @@
 //! Blocks themselves are served by the connections.
 
 use super::Torrent;
-use super::choker::Contender;
+use super::choker::{Chosen, Contender};
+use super::peer::Peer;
+use super::seeding::Offers;
 use crate::ids::PeerKey;
 use crate::merkle::HashRequest;
 use crate::peer::Command;
+use crate::time::Time;
+
+fn contender(now: Time, peer: &mut Peer) -> Contender {
+    Contender {
+        peer: peer.key,
+        gave: peer.gave.get(now),
+        unrequited: peer.unrequited,
+        selfish: peer.offers.as_ref().is_some_and(Offers::keeps_to_itself),
+        last_turn: peer.last_turn,
+        served: !peer.peer_choked,
+    }
+}
 
 impl<B> Torrent<B> {
     pub(super) fn on_sent(&mut self, key: PeerKey, payload: u32) {
@@ -14,62 +28,82 @@ impl<B> Torrent<B> {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.up.add(payload.into());
         }
+        self.on_offers_sent(key, payload);
     }
 
-    /// A peer that begins to want something is served at once if a slot is free; one that stops frees its slot.
     pub(super) fn on_interested(&mut self, key: PeerKey, interested: bool) {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.peer_interested = interested;
         }
-        if interested {
-            let free = self.served() < self.choker.slots();
-            self.set_choked(key, !free);
-        } else {
-            self.set_choked(key, true);
-            self.fill_slots();
+        self.consider(key);
+        if !interested {
             self.drop_if_useless(key);
+        }
+    }
+
+    /// A peer that begins to want something is served at once if a slot is free; one that stops frees its slot.
+    pub(super) fn consider(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        match (peer.wants(), peer.peer_choked) {
+            (true, true) if self.served() < self.slots.count() => self.set_choked(key, false),
+            (false, false) => {
+                self.set_choked(key, true);
+                self.fill_slots();
+            }
+            _ => {}
         }
     }
 
     /// Peers that use a slot.
     fn served(&self) -> usize {
-        self.peers.values().filter(|p| p.is_active() && p.peer_interested && !p.peer_choked).count()
+        self.peers.values().filter(|p| p.wants() && !p.peer_choked).count()
     }
 
     fn set_choked(&mut self, key: PeerKey, choked: bool) {
         let Some(peer) = self.peers.get_mut(&key).filter(|p| p.is_active()) else { return };
-        if std::mem::replace(&mut peer.peer_choked, choked) != choked {
-            self.send(key, Command::Choke(choked));
+        if std::mem::replace(&mut peer.peer_choked, choked) == choked {
+            return;
         }
+        self.send(key, Command::Choke(choked));
+        self.count_offers(key, !choked);
+        self.offer_more(key);
     }
 
     /// Gives free slots to those who wait, the longest since their last turn first.
     pub(super) fn fill_slots(&mut self) {
-        let free = self.choker.slots().saturating_sub(self.served());
-        let waiting = self.peers.values().filter(|p| p.is_active() && p.peer_interested && p.peer_choked);
-        let mut waiting: Vec<_> = waiting.map(|p| (p.last_turn, p.key)).collect();
+        let free = self.slots.count().saturating_sub(self.served());
+        let waiting = self.peers.values().filter(|p| p.wants() && p.peer_choked);
+        let mut waiting: Vec<_> = waiting.map(|p| (p.unrequited, p.last_turn, p.key)).collect();
         waiting.sort_unstable();
-        waiting.into_iter().take(free).for_each(|(_, key)| self.set_choked(key, false));
+        waiting.into_iter().take(free).for_each(|(_, _, key)| self.set_choked(key, false));
     }
 
     /// Gives the slots anew.
     pub(super) fn rechoke(&mut self) {
-        let wanting = self.peers.values().filter(|p| p.is_active() && p.peer_interested);
-        let contenders: Vec<_> = wanting
-            .map(|p| {
-                let rate = if self.complete { p.up.get() } else { p.down.get() };
-                Contender { peer: p.key, rate, last_turn: p.last_turn }
-            })
-            .collect();
+        let now = self.now;
+        let wanting = self.peers.values_mut().filter(|p| p.wants());
+        let contenders: Vec<_> = wanting.map(|p| contender(now, p)).collect();
+        self.slots.observe(now, self.up.get(), contenders.len() > self.slots.count());
         let everyone: Vec<_> = contenders.iter().map(|c| c.peer).collect();
-        let mut turns = Vec::new();
-        let chosen = self.choker.choose(self.now, contenders, &mut turns);
-        for key in turns {
-            if let Some(peer) = self.peers.get_mut(&key) {
+        let chosen = self.choker.choose(now, contenders, self.slots.count(), self.complete);
+        self.note_turns(&chosen);
+        let (served, choked): (Vec<PeerKey>, Vec<PeerKey>) =
+            everyone.into_iter().partition(|key| chosen.served.contains(key));
+        choked.into_iter().for_each(|key| self.set_choked(key, true));
+        served.into_iter().for_each(|key| self.set_choked(key, false));
+    }
+
+    fn note_turns(&mut self, chosen: &Chosen) {
+        for key in &chosen.ended {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            let gave = peer.gave.get(self.now) > 0;
+            peer.unrequited = if gave { 0 } else { peer.unrequited.saturating_add(1) };
+        }
+        for key in &chosen.turns {
+            if let Some(peer) = self.peers.get_mut(key) {
                 peer.last_turn = Some(self.now);
             }
         }
-        everyone.into_iter().for_each(|key| self.set_choked(key, !chosen.contains(&key)));
     }
 
     pub(super) fn on_metadata_request(&mut self, key: PeerKey, piece: u32) {

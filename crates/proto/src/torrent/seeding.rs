@@ -1,0 +1,231 @@
+//! How a lone seed meets a crowd: it tells each peer only of what that peer is to fetch from it (BEP 16).
+//!
+//! When: it had everything at the start of the run, sees no other seed, and some piece is at fewer than two peers. What
+//! one peer was told stays told; newcomers see everything once the crowd can do without us.
+//!
+//! How much: what the peer takes in [`AHEAD`], and [`SPARE`] pieces more, so that it never waits for the news. With one
+//! peer there is nothing to divide: it is told of two more for each piece that left for it, which triples what it has to
+//! fetch every round trip, until others come. A peer that is served and fetches nothing of it wants other pieces (a selection, for instance): it is told of twice as many every
+//! second, so that it learns of everything soon. Only peers that are served are told of more; the offers to one that
+//! is choked count as none.
+//!
+//! Which: [`super::superseed`]. Tested in whole swarms.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Torrent;
+use super::api::Output;
+use super::superseed::SuperSeed;
+use crate::bitfield::Bitfield;
+use crate::ids::{PeerKey, PieceIndex};
+use crate::peer::Command;
+use crate::time::Time;
+
+/// Time ahead for which a peer is told of pieces.
+const AHEAD: Duration = Duration::from_millis(1500);
+/// Pieces on offer beyond that: one under way, one that follows.
+const SPARE: u64 = 2;
+/// A peer with nothing on offer for so long may fetch what others are fetching.
+const IDLE: Duration = Duration::from_secs(2);
+/// Pieces after which one can tell whether a peer passes on.
+const TRIAL: u64 = 4;
+
+/// What one peer was told, if it is not to see everything.
+#[derive(Debug)]
+pub(super) struct Offers {
+    /// Pieces it was told of and is not known to have. Not every client says that it got what we told it of.
+    told: BTreeSet<PieceIndex>,
+    /// Pieces it was told of in all, and those that nobody else had.
+    told_ever: u64,
+    entrusted: u64,
+    /// Of the entrusted ones those that were seen at others later.
+    passed: u64,
+    /// Bytes sent to it before it was told of the first, and when last looked.
+    sent_before: u64,
+    sent: u64,
+    /// When it last had something to fetch.
+    busy: Time,
+    /// How many times the usual amount it is told of.
+    boost: u64,
+    /// Twice the pieces it was sent while nobody else was there.
+    alone: u64,
+}
+
+impl Offers {
+    const fn new(now: Time, sent: u64) -> Self {
+        Self {
+            told: BTreeSet::new(),
+            told_ever: 0,
+            entrusted: 0,
+            passed: 0,
+            sent_before: sent,
+            sent,
+            busy: now,
+            boost: 1,
+            alone: 0,
+        }
+    }
+
+    /// Pieces that it is still to fetch, going by what it says and by what was sent; `sent` are all bytes sent to it.
+    fn open(&self, sent: u64, piece_length: u32) -> u64 {
+        let fetched = sent.saturating_sub(self.sent_before) / u64::from(piece_length.max(1));
+        self.told_ever.saturating_sub(fetched).min(self.told.len() as u64)
+    }
+
+    /// It was given enough to tell, and of every four pieces passed on less than one.
+    pub(super) fn keeps_to_itself(&self) -> bool {
+        let given = self.entrusted.saturating_sub(self.told.len() as u64);
+        given >= TRIAL && self.passed * 4 < given
+    }
+}
+
+impl<B> Torrent<B> {
+    /// Whether a peer that just said hello is to be told of pieces one by one.
+    fn hides_from(&self, key: PeerKey) -> bool {
+        let mut others = self.peers.values().filter(|p| p.key != key && p.is_active());
+        let spread = self.spread().is_some_and(SuperSeed::is_spread);
+        let lone = self.initial_seed && self.complete && !others.any(|p| p.is_seed());
+        self.config.super_seeding && lone && !spread
+    }
+
+    fn spread(&self) -> Option<&SuperSeed> {
+        self.picker.as_ref().and_then(|picker| picker.spread.as_ref())
+    }
+
+    fn spread_mut(&mut self) -> Option<&mut SuperSeed> {
+        self.picker.as_mut().and_then(|picker| picker.spread.as_mut())
+    }
+
+    /// What a peer that just said hello is told that we have.
+    pub(super) fn shown_to(&mut self, key: PeerKey) -> Bitfield {
+        if !self.hides_from(key) {
+            return self.have().cloned().unwrap_or_else(|| Bitfield::new(0));
+        }
+        self.begin_to_hide();
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.offers = Some(Offers::new(self.now, peer.up.total()));
+        }
+        Bitfield::new(self.have().map_or(0, Bitfield::len))
+    }
+
+    fn begin_to_hide(&mut self) {
+        let Some(picker) = self.picker.as_mut().filter(|picker| picker.spread.is_none()) else { return };
+        let mut spread = SuperSeed::new(picker.have().len());
+        let counted = self.peers.values().filter(|p| p.is_counted());
+        counted.flat_map(|p| p.has.iter()).for_each(|piece| spread.gained(piece));
+        picker.spread = Some(spread);
+    }
+
+    /// Tells a peer that is served of as much as it is to fetch.
+    pub(super) fn offer_more(&mut self, key: PeerKey) {
+        let now = self.now;
+        let Some(piece_length) = self.layout().map(|layout| layout.piece_length()) else { return };
+        let Some(peer) = self.peers.get_mut(&key).filter(|p| !p.peer_choked && p.is_active()) else { return };
+        let (Some(offers), Some(picker)) = (&mut peer.offers, &mut self.picker) else { return };
+        let Some(spread) = &mut picker.spread else { return };
+        let open = offers.open(peer.up.total(), piece_length);
+        let mut idle = open == 0 && now.since(offers.busy) >= IDLE;
+        let most = amount(peer.up.get(), piece_length, offers.boost).saturating_add(offers.alone);
+        for _ in open..most {
+            let Some(piece) = spread.next(&peer.has, &offers.told, idle) else { break };
+            idle = false;
+            spread.offered(piece);
+            offers.entrusted += u64::from(spread.entrust(piece, key));
+            offers.told_ever += 1;
+            offers.busy = now;
+            offers.told.insert(piece);
+            self.out.push_back(Output::Send { peer: key, command: Command::Have(piece) });
+        }
+    }
+
+    /// Offers count only while the peer is served.
+    pub(super) fn count_offers(&mut self, key: PeerKey, served: bool) {
+        let (Some(picker), Some(peer)) = (&mut self.picker, self.peers.get_mut(&key)) else { return };
+        let (Some(spread), Some(offers)) = (&mut picker.spread, &mut peer.offers) else { return };
+        offers.busy = self.now;
+        for &piece in &offers.told {
+            if served { spread.offered(piece) } else { spread.withdrawn(piece) }
+        }
+    }
+
+    /// A peer has `piece` now, fetched from us or from others.
+    pub(super) fn note_spread(&mut self, key: PeerKey, piece: PieceIndex) {
+        let giver = self.spread_mut().and_then(|spread| spread.passed_on(piece, key));
+        let giver = giver.and_then(|giver| self.peers.get_mut(&giver)?.offers.as_mut());
+        if let Some(offers) = giver {
+            offers.passed += 1;
+        }
+        self.take_off_offer(key, piece);
+        self.offer_more(key);
+    }
+
+    fn take_off_offer(&mut self, key: PeerKey, piece: PieceIndex) {
+        let (Some(picker), Some(peer)) = (&mut self.picker, self.peers.get_mut(&key)) else { return };
+        let (Some(spread), Some(offers)) = (&mut picker.spread, &mut peer.offers) else { return };
+        if offers.told.remove(&piece) {
+            offers.busy = self.now;
+            if !peer.peer_choked {
+                spread.withdrawn(piece);
+            }
+        }
+    }
+
+    /// Bytes left for a peer: whole pieces make room for more.
+    pub(super) fn on_offers_sent(&mut self, key: PeerKey, payload: u32) {
+        let alone = self.ids.len() == 1;
+        let Some(piece_length) = self.layout().map(|layout| u64::from(layout.piece_length().max(1))) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(offers) = &mut peer.offers else { return };
+        offers.busy = self.now;
+        let sent = peer.up.total() - offers.sent_before;
+        let whole = sent / piece_length - (sent - u64::from(payload).min(sent)) / piece_length;
+        if whole > 0 {
+            offers.alone = if alone { offers.alone + 2 * whole } else { 0 };
+            self.offer_more(key);
+        }
+    }
+
+    /// A peer goes: its offers are free for others. After the last one nothing is hidden any more.
+    pub(super) fn end_offers(&mut self, key: PeerKey) {
+        let served = self.peers.get(&key).is_some_and(|p| !p.peer_choked);
+        if served {
+            self.count_offers(key, false);
+        }
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.offers = None;
+        }
+        if let Some(spread) = self.spread_mut() {
+            spread.forget(key);
+        }
+        if let Some(picker) = &mut self.picker
+            && self.peers.values().all(|p| p.offers.is_none())
+        {
+            picker.spread = None;
+        }
+    }
+
+    /// Once a second: who is served and fetches nothing is told of more.
+    pub(super) fn review_offers(&mut self) {
+        if self.spread().is_none() {
+            return;
+        }
+        for key in self.active() {
+            let Some(peer) = self.peers.get_mut(&key) else { continue };
+            let sent = peer.up.total();
+            let Some(offers) = peer.offers.as_mut().filter(|_| !peer.peer_choked) else { continue };
+            let stalls = offers.sent == sent && self.now.since(offers.busy) >= IDLE;
+            offers.boost = if stalls { offers.boost.saturating_mul(2) } else { 1 };
+            offers.sent = sent;
+            self.offer_more(key);
+        }
+    }
+}
+
+/// Pieces on offer to a peer that takes `rate` bytes a second.
+fn amount(rate: u64, piece_length: u32, boost: u64) -> u64 {
+    let ahead = u128::from(rate) * AHEAD.as_millis() / 1000 / u128::from(piece_length.max(1));
+    u64::try_from(ahead).unwrap_or(u64::MAX).saturating_add(SPARE).saturating_mul(boost)
+}
