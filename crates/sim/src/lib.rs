@@ -11,12 +11,16 @@
 //! would be the right ones.
 
 pub mod disk;
+pub mod gate;
 pub mod invariants;
 pub mod link;
+pub mod net;
 pub mod node;
+pub mod queue;
 pub mod sample;
 pub mod scenario;
 pub mod trace;
+pub mod tracker;
 pub mod world;
 
 pub use disk::Payload;

@@ -1,6 +1,6 @@
 //! Who takes part in a world, and running it to its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use samara_proto::bitfield::Bitfield;
@@ -11,8 +11,13 @@ use samara_proto::torrent::{Config, Input, Known, PieceLayers, Source, Stats, To
 
 use crate::disk::Disk;
 use crate::link::Path;
+use crate::net::{Access, Net};
 use crate::node::Node;
-use crate::{Payload, Sample, World};
+use crate::tracker::{Leave, Tracker};
+use crate::{Payload, Sample, World, invariants};
+
+/// What a link holds, unless the scenario says otherwise.
+const BUFFER: u32 = 128 * 1024;
 
 /// Virtual time after which a download is said to hang.
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
@@ -52,6 +57,12 @@ pub struct Member {
     pub sequential: bool,
     /// It is given the addresses of the others.
     pub knows_others: bool,
+    /// Its line.
+    pub access: Access,
+    /// How long after the start it joins.
+    pub joins: Duration,
+    /// When it leaves.
+    pub leave: Leave,
 }
 
 impl Member {
@@ -64,6 +75,9 @@ impl Member {
         mute: false,
         sequential: false,
         knows_others: true,
+        access: Access { up: None, down: None, island: false },
+        joins: Duration::ZERO,
+        leave: Leave::Never,
     };
 
     /// Has everything and waits to be called.
@@ -99,7 +113,7 @@ impl Member {
 
     /// Whether it is to have everything in the end.
     const fn must_finish(&self) -> bool {
-        self.wants && !self.lies && !self.mute
+        self.wants && !self.lies && !self.mute && !matches!(self.leave, Leave::After(_))
     }
 }
 
@@ -114,6 +128,16 @@ pub struct Scenario {
     pub path: Path,
     /// How often a link is cut.
     pub cuts: Option<Duration>,
+    /// What a link holds beside what is on its path, in bytes each way.
+    pub buffer: u32,
+    /// What is written comes in pieces, split at random.
+    pub ragged: bool,
+    /// The rate of the one bridge between the islands, in bytes a second each way.
+    pub bridge: Option<u64>,
+    /// Most connections of a node.
+    pub max_peers: usize,
+    /// Where nodes learn of others, unless all who join at the start know all others.
+    pub tracker: Option<Tracker>,
 }
 
 /// How a run ended.
@@ -131,7 +155,8 @@ impl Scenario {
     /// These members over links of 20 ms and 4 MB/s that hold.
     pub const fn new(sample: Sample, members: Vec<Member>) -> Self {
         let path = Path { latency: Duration::from_millis(20), rate: 4_000_000 };
-        Self { sample, members, path, cuts: None }
+        let (buffer, ragged, bridge, max_peers) = (BUFFER, true, None, 80);
+        Self { sample, members, path, cuts: None, buffer, ragged, bridge, max_peers, tracker: None }
     }
 
     /// The world at its beginning.
@@ -140,31 +165,45 @@ impl Scenario {
     /// If the sample is no good.
     pub fn world(&self, seed: u64) -> World {
         let mut rng = Rng::new(seed);
-        let mut world = World::new(self.path, self.cuts, rng.next_u64());
+        let mut net = Net::new(self.buffer, self.ragged, rng.next_u64());
+        if let Some(rate) = self.bridge {
+            net.build_bridge(rate);
+        }
+        let pieces = self.sample.info.num_pieces();
+        let mut world = World::new(self.path, net, pieces, rng.next_u64());
+        self.cuts.into_iter().for_each(|mean| world.cut_every(mean));
+        self.tracker.into_iter().for_each(|tracker| world.track(tracker));
         for (index, member) in self.members.iter().enumerate() {
             let node = self.node(index, member, rng.next_u64(), world.now);
-            world.nodes.push(node);
+            world.add(node, member.access, member.joins);
         }
-        for (index, member) in self.members.iter().enumerate() {
-            if !member.magnet {
-                world.give(index, Input::Ready { have: member.have(self.sample.info.num_pieces()) });
-            }
-            if member.knows_others {
+        self.begin(&mut world);
+        world
+    }
+
+    /// Those who are here from the start begin.
+    fn begin(&self, world: &mut World) {
+        for (index, member) in self.members.iter().enumerate().filter(|(_, member)| member.joins.is_zero()) {
+            world.join(index);
+            if member.knows_others && self.tracker.is_none() {
                 let addrs = (0..self.members.len()).filter(|i| *i != index).map(addr).collect();
                 world.give(index, Input::Candidates { source: Source::User, addrs });
             }
         }
-        world
     }
 
     fn node(&self, index: usize, member: &Member, seed: u64, now: Time) -> Node {
-        let id = PeerId([index as u8 + 1; 20]);
+        let id = peer_id(index);
         let wanted = if member.wants { None } else { Some(Vec::new()) };
-        let config = Config { sequential: member.sequential, wanted, ..Config::new(id) };
+        let (sequential, max_peers) = (member.sequential, self.max_peers);
+        let config = Config { sequential, wanted, max_peers, ..Config::new(id) };
         let torrent = self.torrent(member, config, seed, now);
         let have = member.have(self.sample.info.num_pieces());
-        let disk = Disk::new(self.sample.clone(), have, member.lies, member.mute);
-        Node::new(addr(index), id, torrent, disk, self.sample.clone())
+        let disk = Disk::new(self.sample.clone(), have.clone(), member.lies, member.mute);
+        let mut node = Node::new(index, id, torrent, disk, self.sample.clone());
+        (node.max_peers, node.leave) = (max_peers, member.leave);
+        node.holds = (!member.magnet).then_some(have);
+        node
     }
 
     fn torrent(&self, member: &Member, config: Config, seed: u64, now: Time) -> Torrent<Payload> {
@@ -187,6 +226,7 @@ impl Scenario {
             assert!(world.step(), "seed {seed}: work remains, but nothing will ever happen");
             assert!(world.now.since(start) < PATIENCE, "seed {seed}: somebody hangs");
         }
+        invariants::check(&world);
         let stats = world.nodes.iter().map(|node| node.torrent.stats()).collect();
         let report = Report { trace: world.trace.value(), took: world.now.since(start), stats };
         (report, world)
@@ -198,7 +238,21 @@ impl Scenario {
     }
 }
 
-/// Where the `index`-th node listens.
+/// Where the `index`-th node listens. There is room for 16 million.
 pub fn addr(index: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, index as u8 + 1], 6881))
+    let [_, a, b, c] = (index as u32 + 1).to_be_bytes();
+    SocketAddr::from(([10, a, b, c], 6881))
+}
+
+/// Which node listens there.
+pub fn index_of(addr: SocketAddr) -> Option<usize> {
+    let IpAddr::V4(ip) = addr.ip() else { return None };
+    let [_, a, b, c] = ip.octets();
+    (u32::from_be_bytes([0, a, b, c]) as usize).checked_sub(1)
+}
+
+fn peer_id(index: usize) -> PeerId {
+    let mut id = [0; 20];
+    id.chunks_mut(4).for_each(|part| part.copy_from_slice(&(index as u32 + 1).to_be_bytes()));
+    PeerId(id)
 }
