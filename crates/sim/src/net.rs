@@ -54,6 +54,8 @@ pub struct Totals {
     pub delivered: u64,
     /// Payload that was under way when its link was cut.
     pub dropped: u64,
+    /// Payload that crossed a bridge.
+    pub bridged: u64,
 }
 
 /// How a node is connected to the network.
@@ -95,7 +97,7 @@ pub struct Net {
 impl Net {
     /// A network without nodes.
     pub const fn new(buffer: u32, ragged: bool, seed: u64) -> Self {
-        let totals = Totals { payload: 0, control: 0, delivered: 0, dropped: 0 };
+        let totals = Totals { payload: 0, control: 0, delivered: 0, dropped: 0, bridged: 0 };
         Self {
             links: Vec::new(),
             gates: Vec::new(),
@@ -301,6 +303,7 @@ impl Net {
 
     /// From the bridge to the downlink.
     fn cross(&mut self, now: Time, queue: &mut Queue, hop: Hop, packet: Packet) {
+        self.totals.bridged += packet.payload();
         let Some(link) = self.link(hop.link) else { return };
         let pipe = &mut link.pipes[usize::from(hop.side)];
         pipe.travelling[usize::from(DOWNLINK)].push_back(packet);

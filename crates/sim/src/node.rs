@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{InfoHashes, PeerId, PeerKey, PieceIndex};
 use samara_proto::peer::{
-    Config, Connection, Departure, Event, Output as PeerOutput, Prefix, Transmit, Violation, Want,
+    Command, Config, Connection, Departure, Event, Output as PeerOutput, Prefix, Transmit, Violation, Want,
 };
 use samara_proto::time::Time;
-use samara_proto::torrent::{Input, Output, PieceLayers, Torrent, TorrentEvent};
+use samara_proto::torrent::{Input, Output, PieceLayers, TorrentEvent};
 
+use crate::brain::Brain;
 use crate::disk::Disk;
 use crate::link::Chunk;
 use crate::net::Net;
@@ -92,7 +93,7 @@ pub struct Node {
     /// Where it listens.
     pub addr: SocketAddr,
     /// Its brain.
-    pub torrent: Torrent<Payload>,
+    pub torrent: Brain,
     /// Its storage.
     pub disk: Disk,
     /// Its connections.
@@ -103,6 +104,8 @@ pub struct Node {
     pub max_peers: usize,
     /// What it says it has when it begins; `None` if it does not know the pieces yet.
     pub holds: Option<Bitfield>,
+    /// It unchokes nobody.
+    pub selfish: bool,
     /// When it leaves.
     pub leave: Leave,
     pub(crate) leaving: bool,
@@ -120,10 +123,11 @@ pub struct Node {
 
 impl Node {
     /// The `index`-th node, which knows `torrent` and has `disk`.
-    pub fn new(index: usize, id: PeerId, torrent: Torrent<Payload>, disk: Disk, sample: Sample) -> Self {
+    pub fn new(index: usize, id: PeerId, torrent: Brain, disk: Disk, sample: Sample) -> Self {
         Self {
             max_peers: usize::MAX,
             holds: None,
+            selfish: false,
             leave: Leave::Never,
             leaving: false,
             moved: false,
@@ -299,6 +303,7 @@ impl Node {
 
     fn obey(&mut self, now: Time, output: Output<Payload>, wishes: &mut Vec<Wish>) {
         match output {
+            Output::Send { command: Command::Choke(false), .. } if self.selfish => {}
             Output::Send { peer, command } => {
                 if let Some(State::Open(connection)) = self.conns.get_mut(&peer).map(|c| &mut c.state) {
                     connection.handle_command(now, command);

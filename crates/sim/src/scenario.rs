@@ -9,10 +9,12 @@ use samara_proto::rng::Rng;
 use samara_proto::time::Time;
 use samara_proto::torrent::{Config, Input, Known, PieceLayers, Source, Stats, Torrent};
 
-use crate::disk::Disk;
+use crate::brain::Brain;
+use crate::disk::{Disk, Lies};
 use crate::link::Path;
 use crate::net::{Access, Net};
 use crate::node::Node;
+use crate::stock::Stock;
 use crate::tracker::{Leave, Tracker};
 use crate::{Payload, Sample, World, invariants};
 
@@ -41,6 +43,8 @@ pub enum Holds {
 /// A node that takes part.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
+    /// What it is called in tables.
+    pub class: &'static str,
     /// What it has.
     pub holds: Holds,
     /// It wants what it has not.
@@ -49,10 +53,14 @@ pub struct Member {
     pub magnet: bool,
     /// It knows the info dictionary but not the piece layers.
     pub no_layers: bool,
-    /// It serves wrong bytes.
-    pub lies: bool,
+    /// When it serves wrong bytes.
+    pub lies: Lies,
     /// It never serves a byte, but says it would.
     pub mute: bool,
+    /// It unchokes nobody.
+    pub selfish: bool,
+    /// It is another client.
+    pub stock: bool,
     /// It takes pieces in order.
     pub sequential: bool,
     /// It is given the addresses of the others.
@@ -67,12 +75,15 @@ pub struct Member {
 
 impl Member {
     const BASE: Self = Self {
+        class: "leech",
         holds: Holds::Nothing,
         wants: true,
         magnet: false,
         no_layers: false,
-        lies: false,
+        lies: Lies::Never,
         mute: false,
+        selfish: false,
+        stock: false,
         sequential: false,
         knows_others: true,
         access: Access { up: None, down: None, island: false },
@@ -81,13 +92,13 @@ impl Member {
     };
 
     /// Has everything and waits to be called.
-    pub const SEED: Self = Self { holds: Holds::All, knows_others: false, ..Self::BASE };
+    pub const SEED: Self = Self { class: "seed", holds: Holds::All, knows_others: false, ..Self::BASE };
     /// Has nothing and calls everyone.
     pub const LEECH: Self = Self::BASE;
     /// Says it has everything, and lies.
-    pub const LIAR: Self = Self { lies: true, ..Self::SEED };
+    pub const LIAR: Self = Self { class: "liar", lies: Lies::Always, ..Self::SEED };
     /// Says it has everything, and is silent.
-    pub const MUTE: Self = Self { mute: true, ..Self::SEED };
+    pub const MUTE: Self = Self { class: "mute", mute: true, ..Self::SEED };
     /// Knows only the info-hash.
     pub const MAGNET: Self = Self { magnet: true, ..Self::BASE };
 
@@ -111,9 +122,14 @@ impl Member {
         have
     }
 
-    /// Whether it is to have everything in the end.
-    const fn must_finish(&self) -> bool {
-        self.wants && !self.lies && !self.mute && !matches!(self.leave, Leave::After(_))
+    /// It gives what it can: right bytes, and to others than itself.
+    pub const fn contributes(&self) -> bool {
+        matches!(self.lies, Lies::Never) && !self.mute && !self.selfish
+    }
+
+    /// Whether everyone waits for it to have everything in the end.
+    pub const fn must_finish(&self) -> bool {
+        self.wants && self.contributes() && !matches!(self.leave, Leave::After(_))
     }
 }
 
@@ -197,13 +213,28 @@ impl Scenario {
         let wanted = if member.wants { None } else { Some(Vec::new()) };
         let (sequential, max_peers) = (member.sequential, self.max_peers);
         let config = Config { sequential, wanted, max_peers, ..Config::new(id) };
-        let torrent = self.torrent(member, config, seed, now);
+        let torrent = self.brain(member, config, seed, now);
         let have = member.have(self.sample.info.num_pieces());
         let disk = Disk::new(self.sample.clone(), have.clone(), member.lies, member.mute);
         let mut node = Node::new(index, id, torrent, disk, self.sample.clone());
-        (node.max_peers, node.leave) = (max_peers, member.leave);
+        (node.max_peers, node.leave, node.selfish) = (max_peers, member.leave, member.selfish);
         node.holds = (!member.magnet).then_some(have);
         node
+    }
+
+    fn brain(&self, member: &Member, config: Config, seed: u64, now: Time) -> Brain {
+        if member.stock {
+            let (info, layout) = (self.sample.info.clone(), self.sample.layout.clone());
+            return Brain::Stock(Box::new(Stock::new(
+                config.peer_id,
+                info,
+                layout,
+                config.max_peers,
+                seed,
+                now,
+            )));
+        }
+        Brain::Samara(Box::new(self.torrent(member, config, seed, now)))
     }
 
     fn torrent(&self, member: &Member, config: Config, seed: u64, now: Time) -> Torrent<Payload> {
@@ -232,7 +263,8 @@ impl Scenario {
         (report, world)
     }
 
-    fn is_over(&self, world: &World) -> bool {
+    /// Whether everyone who is to have everything has it.
+    pub fn is_over(&self, world: &World) -> bool {
         let mut finishers = self.members.iter().zip(&world.nodes).filter(|(member, _)| member.must_finish());
         finishers.all(|(_, node)| node.torrent.is_complete())
     }
