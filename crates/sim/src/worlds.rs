@@ -66,7 +66,7 @@ impl Setting {
 }
 
 /// All worlds.
-pub const ALL: [Setting; 10] = [
+pub const ALL: [Setting; 11] = [
     Setting {
         name: "flash",
         about: "all at once, behind one slow seed",
@@ -136,6 +136,13 @@ pub const ALL: [Setting; 10] = [
         size: Size::LONG,
         build: stock_mix,
         without: Some(all_stock),
+    },
+    Setting {
+        name: "halves",
+        about: "one leech, four that have half of the pieces each",
+        size: Size { nodes: 1, pieces: 256 },
+        build: halves,
+        without: None,
     },
 ];
 
@@ -260,4 +267,12 @@ fn stock_mix(size: Size, _: &mut Rng) -> Scenario {
 
 fn all_stock(size: Size, _: &mut Rng) -> Scenario {
     one_seed(size, |_| Member { stock: true, class: "stock", ..LEECH })
+}
+
+/// The leech's line holds what the four send.
+fn halves(size: Size, _: &mut Rng) -> Scenario {
+    let half = |part| Member { class: "half", access: line(UP, UP), ..Member::part(part, 2) };
+    let halves = [0, 1, 0, 1].map(half);
+    let leech = Member { access: line(UP, 8 * UP), ..LEECH };
+    crowd(size, halves.into_iter().chain(std::iter::repeat_n(leech, size.nodes)).collect())
 }
