@@ -1,4 +1,5 @@
-//! Developer tasks: `cargo xtask test` runs everything that CI runs, `cargo xtask fuzz` looks for new trouble.
+//! Developer tasks: `cargo xtask test` runs everything that CI runs, `cargo xtask fuzz` looks for new trouble,
+//! `cargo xtask sim` judges the swarm's policies.
 //!
 //! A step that cannot run fails and says why; nothing is skipped in silence. Tools that are missing are installed by
 //! name, by the package manager that the machine is set up with.
@@ -7,6 +8,7 @@ mod fuzz;
 mod install;
 mod layers;
 mod shell;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -16,6 +18,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask test [--only STEP]..        run every check, or only the named steps
 cargo xtask fuzz [--minutes N] [TARGET]..   fuzz every target, or only the named ones, N minutes each (10)
+cargo xtask sim [WORLD..] [--nodes N] [--pieces N] [--seeds N]   simulated swarms, all or the named: tables in Markdown
 
 steps: fmt, clippy, layers, test, root, doc, interop";
 
@@ -33,6 +36,7 @@ fn run(args: &[String]) -> Result<()> {
     match args.split_first() {
         Some((task, rest)) if task == "test" => test::run(&values_of("--only", rest)?),
         Some((task, rest)) if task == "fuzz" => fuzz::run(rest),
+        Some((task, rest)) if task == "sim" => sim::run(rest),
         _ => bail!("which task?\n\n{USAGE}"),
     }
 }

@@ -34,6 +34,28 @@ pub struct Verdict {
     pub bad: Vec<u32>,
 }
 
+/// When a disk serves wrong bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lies {
+    /// Never.
+    #[default]
+    Never,
+    /// Always.
+    Always,
+    /// One block in eight, always the same, so that others have a part in most of the pieces that it spoils.
+    Now,
+}
+
+impl Lies {
+    fn about(self, block: Block) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::Now => (block.piece.0 + block.index()).is_multiple_of(8),
+        }
+    }
+}
+
 /// The storage of one node.
 #[derive(Debug)]
 pub struct Disk {
@@ -42,8 +64,8 @@ pub struct Disk {
     truth: Bitfield,
     pending: BTreeMap<PieceIndex, BTreeMap<u32, Payload>>,
     verdicts: VecDeque<(Time, Verdict)>,
-    /// It serves wrong bytes.
-    lies: bool,
+    /// When it serves wrong bytes.
+    lies: Lies,
     /// It never answers a read.
     mute: bool,
     stored: u64,
@@ -52,7 +74,7 @@ pub struct Disk {
 
 impl Disk {
     /// With these pieces on it.
-    pub const fn new(sample: Sample, have: Bitfield, lies: bool, mute: bool) -> Self {
+    pub const fn new(sample: Sample, have: Bitfield, lies: Lies, mute: bool) -> Self {
         Self {
             sample,
             truth: have,
@@ -131,7 +153,7 @@ impl Disk {
         if self.mute {
             return None;
         }
-        Some(self.truth.has(block.piece).then_some(Payload { block, right: !self.lies }))
+        Some(self.truth.has(block.piece).then_some(Payload { block, right: !self.lies.about(block) }))
     }
 }
 

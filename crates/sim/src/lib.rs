@@ -10,16 +10,25 @@
 //! It refuses to hash or carry payload: a block is a [`Payload`], a name with a flag that says whether its bytes
 //! would be the right ones.
 
+pub mod brain;
 pub mod disk;
+pub mod gate;
 pub mod invariants;
 pub mod link;
+pub mod metrics;
+pub mod net;
 pub mod node;
+pub mod queue;
 pub mod sample;
 pub mod scenario;
+pub mod stock;
 pub mod trace;
+pub mod tracker;
 pub mod world;
+pub mod worlds;
 
 pub use disk::Payload;
+pub use metrics::Outcome;
 pub use sample::Sample;
 pub use scenario::{Member, Report, Scenario};
 pub use world::World;

@@ -1,17 +1,15 @@
-//! A transport connection: two pipes with a rate, a delay and a bounded buffer, which split what goes through them.
+//! A transport connection: two pipes with a delay and a bounded buffer, which split what goes through them.
+//!
+//! A pipe is what TCP is to its user: bytes in order, and back-pressure. What it holds is bounded by its capacity,
+//! counted from the write to the read, as with a window that the reader opens.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use samara_proto::ids::PeerKey;
-use samara_proto::peer::Transmit;
-use samara_proto::rng::Rng;
 use samara_proto::time::Time;
 
 use crate::Payload;
-
-/// Bytes under way in one direction before the sender must wait; more if the path holds more.
-const BUFFER: u32 = 128 * 1024;
 
 /// What comes out of a pipe at once.
 #[derive(Clone, Debug)]
@@ -42,6 +40,35 @@ impl Chunk {
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Bytes of payload.
+    pub const fn payload(&self) -> u32 {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Part { len, .. } => *len,
+        }
+    }
+}
+
+/// What travels together.
+#[derive(Debug, Default)]
+pub struct Packet {
+    /// In order.
+    pub chunks: Vec<Chunk>,
+    /// Bytes.
+    pub len: u32,
+}
+
+impl Packet {
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        self.len += chunk.len();
+        self.chunks.push(chunk);
+    }
+
+    /// Bytes of payload.
+    pub fn payload(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.payload())).sum()
+    }
 }
 
 /// Properties of a path.
@@ -53,37 +80,51 @@ pub struct Path {
     pub rate: u64,
 }
 
+/// Gates on the way: the sender's uplink, a bridge, the receiver's downlink.
+pub const HOPS: usize = 3;
+
 /// One direction of a connection.
 #[derive(Debug)]
-struct Pipe {
-    path: Path,
-    free_at: Time,
-    under_way: u32,
-    queue: VecDeque<(Time, Chunk)>,
+pub(crate) struct Pipe {
+    pub(crate) path: Path,
+    /// The gates on its way.
+    pub(crate) gates: [Option<u32>; HOPS],
+    /// Bytes under way before the sender must wait.
+    capacity: u32,
+    pub(crate) under_way: u32,
+    /// What was written and not yet sent off.
+    pub(crate) building: Packet,
+    /// What waits at each gate.
+    pub(crate) waiting: [VecDeque<Packet>; HOPS],
+    /// Whether each gate knows that something waits.
+    pub(crate) listed: [bool; HOPS],
+    /// What travels to each hop.
+    pub(crate) travelling: [VecDeque<Packet>; HOPS],
+    /// When the path itself can take more.
+    pub(crate) free_at: Time,
 }
 
 impl Pipe {
-    const fn new(path: Path, now: Time) -> Self {
-        Self { path, free_at: now, under_way: 0, queue: VecDeque::new() }
+    /// A pipe over `path` and `gates` that holds `buffer` bytes, and what a path with `rate` holds.
+    pub(crate) fn new(path: Path, gates: [Option<u32>; HOPS], rate: u64, buffer: u32, now: Time) -> Self {
+        let holds = u128::from(rate) * path.latency.as_micros() / 500_000;
+        Self {
+            path,
+            gates,
+            capacity: buffer.saturating_add(u32::try_from(holds).unwrap_or(u32::MAX)),
+            under_way: 0,
+            building: Packet::default(),
+            waiting: Default::default(),
+            listed: [false; HOPS],
+            travelling: Default::default(),
+            free_at: now,
+        }
     }
 
-    /// Bytes under way before the sender must wait.
-    fn capacity(&self) -> u32 {
-        let holds = u128::from(self.path.rate) * self.path.latency.as_micros() / 500_000;
-        BUFFER.saturating_add(u32::try_from(holds).unwrap_or(u32::MAX))
-    }
-
-    fn push(&mut self, now: Time, chunk: Chunk) {
-        let time = Duration::from_micros(u64::from(chunk.len()) * 1_000_000 / self.path.rate.max(1));
-        self.free_at = self.free_at.max(now) + time;
-        self.under_way += chunk.len();
-        self.queue.push_back((self.free_at + self.path.latency, chunk));
-    }
-
-    fn pop(&mut self, now: Time) -> Option<Chunk> {
-        let (_, chunk) = self.queue.pop_front_if(|(at, _)| *at <= now)?;
-        self.under_way -= chunk.len();
-        Some(chunk)
+    /// Payload that is under way.
+    fn payload(&self) -> u64 {
+        let packets = self.waiting.iter().chain(&self.travelling).flatten();
+        packets.chain([&self.building]).map(Packet::payload).sum()
     }
 }
 
@@ -102,63 +143,22 @@ pub struct Link {
     /// Both ends.
     pub ends: [End; 2],
     /// What side `n` sends.
-    pipes: [Pipe; 2],
-    rng: Rng,
+    pub(crate) pipes: [Pipe; 2],
 }
 
 impl Link {
-    /// A link over `path`, the same both ways.
-    pub const fn new(ends: [End; 2], path: Path, now: Time, seed: u64) -> Self {
-        Self { ends, pipes: [Pipe::new(path, now), Pipe::new(path, now)], rng: Rng::new(seed) }
-    }
-
     /// Whether `side` may send more.
-    pub fn has_room(&self, side: usize) -> bool {
-        self.pipes[side].under_way < self.pipes[side].capacity()
+    pub const fn has_room(&self, side: usize) -> bool {
+        self.pipes[side].under_way < self.pipes[side].capacity
     }
 
     /// Bytes under way that `side` sent, beyond what the path holds.
-    pub fn excess(&self, side: usize) -> u32 {
-        self.pipes[side].under_way.saturating_sub(self.pipes[side].capacity())
+    pub const fn excess(&self, side: usize) -> u32 {
+        self.pipes[side].under_way.saturating_sub(self.pipes[side].capacity)
     }
 
-    /// `side` sends.
-    pub fn send(&mut self, now: Time, side: usize, what: Transmit<Payload>) {
-        match what {
-            Transmit::Bytes(bytes) => self.send_bytes(now, side, bytes),
-            Transmit::Payload(payload) => self.send_payload(now, side, payload),
-        }
-    }
-
-    fn send_bytes(&mut self, now: Time, side: usize, mut bytes: Vec<u8>) {
-        while !bytes.is_empty() {
-            let len = self.some_of(bytes.len());
-            let rest = bytes.split_off(len);
-            self.pipes[side].push(now, Chunk::Bytes(std::mem::replace(&mut bytes, rest)));
-        }
-    }
-
-    fn send_payload(&mut self, now: Time, side: usize, payload: Payload) {
-        let mut left = payload.block.len;
-        while left > 0 {
-            let len = self.some_of(left as usize) as u32;
-            left -= len;
-            self.pipes[side].push(now, Chunk::Part { payload, len, last: left == 0 });
-        }
-    }
-
-    /// Mostly all of `len`, at times only some of it.
-    fn some_of(&mut self, len: usize) -> usize {
-        if self.rng.below(4) == 0 { 1 + self.rng.index(len) } else { len }
-    }
-
-    /// When the next chunk comes out at either side.
-    pub fn deadline(&self) -> Option<Time> {
-        self.pipes.iter().filter_map(|pipe| pipe.queue.front()).map(|(at, _)| *at).min()
-    }
-
-    /// The next chunk for `side` that is due.
-    pub fn receive(&mut self, now: Time, side: usize) -> Option<Chunk> {
-        self.pipes[1 - side].pop(now)
+    /// Payload that is under way, both directions.
+    pub fn payload(&self) -> u64 {
+        self.pipes.iter().map(Pipe::payload).sum()
     }
 }

@@ -1,18 +1,22 @@
 //! One node: a torrent, its connections and its disk, put together as the engine does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use samara_proto::bitfield::Bitfield;
-use samara_proto::ids::{InfoHashes, PeerId, PeerKey};
+use samara_proto::ids::{InfoHashes, PeerId, PeerKey, PieceIndex};
 use samara_proto::peer::{
-    Config, Connection, Departure, Event, Output as PeerOutput, Prefix, Transmit, Violation, Want,
+    Command, Config, Connection, Departure, Event, Output as PeerOutput, Prefix, Transmit, Violation, Want,
 };
 use samara_proto::time::Time;
-use samara_proto::torrent::{Input, Output, PieceLayers, Torrent, TorrentEvent};
+use samara_proto::torrent::{Input, Output, PieceLayers, TorrentEvent};
 
+use crate::brain::Brain;
 use crate::disk::Disk;
-use crate::link::{Chunk, Link};
+use crate::link::Chunk;
+use crate::net::Net;
+use crate::queue::{Alarm, Queue, What};
+use crate::tracker::Leave;
 use crate::{Payload, Sample};
 
 /// One end of a link, as its node keeps it.
@@ -24,6 +28,28 @@ pub struct Conn {
     pub side: usize,
     addr: SocketAddr,
     state: State,
+    alarm: Alarm,
+    /// Something happened to it that it was not asked about.
+    touched: bool,
+}
+
+impl Conn {
+    const fn new(link: u64, side: usize, addr: SocketAddr, state: State) -> Self {
+        Self { link, side, addr, state, alarm: Alarm(None), touched: false }
+    }
+}
+
+/// What a node acts upon.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// The present.
+    pub now: Time,
+    /// Takes what it sends.
+    pub net: &'a mut Net,
+    /// Takes when it wants to be ticked.
+    pub queue: &'a mut Queue,
+    /// Takes what it wants.
+    pub wishes: &'a mut Vec<Wish>,
 }
 
 #[derive(Debug)]
@@ -45,8 +71,14 @@ pub enum Wish {
 /// What a node told its user.
 #[derive(Debug, Default)]
 pub struct News {
+    /// When it joined.
+    pub joined: Option<Time>,
     /// When it had everything it wanted.
     pub complete: Option<Time>,
+    /// Payload that it had sent by then.
+    pub uploaded: u64,
+    /// Pieces that it got since somebody looked.
+    pub pieces: Vec<PieceIndex>,
     /// Whom it banned, and for what.
     pub banned: Vec<(SocketAddr, Violation)>,
     /// The piece layers it fetched.
@@ -61,23 +93,65 @@ pub struct Node {
     /// Where it listens.
     pub addr: SocketAddr,
     /// Its brain.
-    pub torrent: Torrent<Payload>,
+    pub torrent: Brain,
     /// Its storage.
     pub disk: Disk,
     /// Its connections.
     pub conns: BTreeMap<PeerKey, Conn>,
     /// What it told its user.
     pub news: News,
+    /// Most connections it may have.
+    pub max_peers: usize,
+    /// What it says it has when it begins; `None` if it does not know the pieces yet.
+    pub holds: Option<Bitfield>,
+    /// It unchokes nobody.
+    pub selfish: bool,
+    /// When it leaves.
+    pub leave: Leave,
+    pub(crate) leaving: bool,
+    /// Bytes came, or a verdict, since the books were checked.
+    pub(crate) moved: bool,
+    index: usize,
     id: PeerId,
     hashes: InfoHashes,
     sample: Sample,
+    /// Connections that are touched.
+    touched: VecDeque<PeerKey>,
+    torrent_alarm: Alarm,
+    disk_alarm: Alarm,
 }
 
 impl Node {
-    /// A node that knows `torrent` and has `disk`.
-    pub fn new(addr: SocketAddr, id: PeerId, torrent: Torrent<Payload>, disk: Disk, sample: Sample) -> Self {
-        let hashes = torrent.hashes();
-        Self { addr, torrent, disk, conns: BTreeMap::new(), news: News::default(), id, hashes, sample }
+    /// The `index`-th node, which knows `torrent` and has `disk`.
+    pub fn new(index: usize, id: PeerId, torrent: Brain, disk: Disk, sample: Sample) -> Self {
+        Self {
+            max_peers: usize::MAX,
+            holds: None,
+            selfish: false,
+            leave: Leave::Never,
+            leaving: false,
+            moved: false,
+            addr: crate::scenario::addr(index),
+            hashes: torrent.hashes(),
+            torrent,
+            disk,
+            conns: BTreeMap::new(),
+            news: News::default(),
+            index,
+            id,
+            sample,
+            touched: VecDeque::new(),
+            torrent_alarm: Alarm::default(),
+            disk_alarm: Alarm::default(),
+        }
+    }
+
+    /// It joins.
+    pub fn begin(&mut self, now: Time) {
+        self.news.joined = Some(now);
+        if let Some(have) = self.holds.take() {
+            self.torrent.handle(now, Input::Ready { have });
+        }
     }
 
     fn config(&self) -> Config {
@@ -87,13 +161,35 @@ impl Node {
     /// A connection that it asked for exists.
     pub fn dialled(&mut self, now: Time, peer: PeerKey, link: u64, addr: SocketAddr) {
         let state = State::Open(Box::new(Connection::outgoing(self.config(), self.hashes, now)));
-        self.conns.insert(peer, Conn { link, side: 0, addr, state });
+        self.conns.insert(peer, Conn::new(link, 0, addr, state));
+        self.touch(peer);
         self.torrent.handle(now, Input::Connected { peer, addr, outgoing: true });
     }
 
     /// Somebody connected to it.
     pub fn accepted(&mut self, peer: PeerKey, link: u64, addr: SocketAddr) {
-        self.conns.insert(peer, Conn { link, side: 1, addr, state: State::Listening(Vec::new()) });
+        self.conns.insert(peer, Conn::new(link, 1, addr, State::Listening(Vec::new())));
+    }
+
+    /// A connection has something to say, or may have.
+    fn touch(&mut self, peer: PeerKey) {
+        if let Some(conn) = self.conns.get_mut(&peer)
+            && !std::mem::replace(&mut conn.touched, true)
+        {
+            self.touched.push_back(peer);
+        }
+    }
+
+    /// A link has room again. True if there is something to send.
+    pub fn may_send(&mut self, peer: PeerKey) -> bool {
+        let waits = self.conns.get(&peer).is_some_and(|conn| match &conn.state {
+            State::Open(connection) => connection.wants_write(),
+            State::Listening(_) => false,
+        });
+        if waits {
+            self.touch(peer);
+        }
+        waits
     }
 
     /// Something came over a connection.
@@ -101,6 +197,7 @@ impl Node {
     /// # Panics
     /// If the two ends disagree on where payload begins.
     pub fn receive(&mut self, now: Time, peer: PeerKey, chunk: Chunk) {
+        self.touch(peer);
         let bytes = match chunk {
             Chunk::Bytes(bytes) => self.greet(now, peer, bytes),
             Chunk::Part { payload, len, last } => return self.receive_part(now, peer, payload, len, last),
@@ -135,11 +232,13 @@ impl Node {
         connection.handle_payload(now, len);
         if last && !discard {
             connection.handle_block(now, payload);
+            self.moved = true;
         }
     }
 
     /// A connection ended under it.
     pub fn lost(&mut self, now: Time, peer: PeerKey, why: Departure) {
+        self.touch(peer);
         match self.conns.get_mut(&peer).map(|c| &mut c.state) {
             Some(State::Open(connection)) => connection.handle_closed(now, why),
             Some(State::Listening(_)) => drop(self.conns.remove(&peer)),
@@ -147,56 +246,68 @@ impl Node {
         }
     }
 
-    /// When it wants to be ticked.
-    pub fn deadline(&self) -> Option<Time> {
-        let connections = self.conns.values().filter_map(|conn| match &conn.state {
-            State::Open(connection) => connection.deadline(),
-            State::Listening(_) => None,
-        });
-        connections.chain(self.torrent.deadline()).chain(self.disk.deadline()).min()
+    /// A connection's time may have come.
+    pub fn tick_conn(&mut self, now: Time, peer: PeerKey) {
+        let Some(conn) = self.conns.get_mut(&peer) else { return };
+        if !conn.alarm.rings(now) {
+            return;
+        }
+        if let State::Open(connection) = &mut conn.state
+            && connection.deadline().is_some_and(|at| at <= now)
+        {
+            connection.handle_tick(now);
+        }
+        self.touch(peer);
     }
 
-    /// Time passed.
-    pub fn tick(&mut self, now: Time) {
-        while let Some(verdict) = self.disk.verdict(now) {
-            let (piece, ok, bad) = (verdict.piece, verdict.ok, verdict.bad);
-            self.torrent.handle(now, Input::Verified { piece, ok, bad });
-        }
-        for conn in self.conns.values_mut() {
-            if let State::Open(connection) = &mut conn.state
-                && connection.deadline().is_some_and(|at| at <= now)
-            {
-                connection.handle_tick(now);
-            }
-        }
-        if self.torrent.deadline().is_some_and(|at| at <= now) {
+    /// The torrent's time may have come.
+    pub fn tick_torrent(&mut self, now: Time) {
+        if self.torrent_alarm.rings(now) && self.torrent.deadline().is_some_and(|at| at <= now) {
             self.torrent.handle(now, Input::Tick);
         }
     }
 
-    /// Carries everything between its machines until they rest.
-    pub fn settle(&mut self, now: Time, links: &mut BTreeMap<u64, Link>, wishes: &mut Vec<Wish>) {
-        loop {
-            let mut busy = false;
-            while let Some(output) = self.torrent.poll() {
-                busy = true;
-                self.obey(now, output, wishes);
-            }
-            for peer in self.conns.keys().copied().collect::<Vec<_>>() {
-                busy |= self.drain(now, peer, wishes);
-                busy |= self.transmit(now, peer, links);
-            }
-            if !busy {
-                return;
-            }
+    /// The disk's time may have come.
+    pub fn tick_disk(&mut self, now: Time) {
+        if !self.disk_alarm.rings(now) {
+            return;
         }
+        while let Some(verdict) = self.disk.verdict(now) {
+            let (piece, ok, bad) = (verdict.piece, verdict.ok, verdict.bad);
+            self.torrent.handle(now, Input::Verified { piece, ok, bad });
+            self.moved = true;
+        }
+    }
+
+    /// Carries everything between its machines until they rest.
+    pub fn settle(&mut self, stage: &mut Stage<'_>) {
+        loop {
+            while let Some(output) = self.torrent.poll() {
+                self.obey(stage.now, output, stage.wishes);
+            }
+            let Some(peer) = self.touched.pop_front() else { break };
+            if let Some(conn) = self.conns.get_mut(&peer) {
+                conn.touched = false;
+            }
+            self.drain(stage.now, peer, stage.wishes);
+            self.transmit(peer, stage);
+        }
+        self.set_alarms(stage);
+    }
+
+    fn set_alarms(&mut self, stage: &mut Stage<'_>) {
+        let (now, queue) = (stage.now, &mut *stage.queue);
+        self.torrent_alarm.set(queue, now, self.torrent.deadline(), What::Torrent(self.index));
+        self.disk_alarm.set(queue, now, self.disk.deadline(), What::Disk(self.index));
     }
 
     fn obey(&mut self, now: Time, output: Output<Payload>, wishes: &mut Vec<Wish>) {
         match output {
+            Output::Send { command: Command::Choke(false), .. } if self.selfish => {}
             Output::Send { peer, command } => {
                 if let Some(State::Open(connection)) = self.conns.get_mut(&peer).map(|c| &mut c.state) {
                     connection.handle_command(now, command);
+                    self.touch(peer);
                 }
             }
             Output::Connect { addr } => wishes.push(Wish::Dial(addr)),
@@ -217,7 +328,11 @@ impl Node {
                 assert_eq!(layers, self.sample.layers, "the piece layers are the right ones");
                 self.news.layers = Some(layers);
             }
-            TorrentEvent::Complete => self.news.complete = Some(now),
+            TorrentEvent::PieceDone(piece) => self.news.pieces.push(piece),
+            TorrentEvent::Complete => {
+                self.news.complete = Some(now);
+                self.news.uploaded = self.torrent.stats().uploaded;
+            }
             TorrentEvent::Banned { addr, violation } => self.news.banned.push((addr, violation)),
             TorrentEvent::PeerLeft { reason, .. } => self.news.left.push(reason),
             TorrentEvent::BadInfo(error) => panic!("a good info dictionary was refused: {error}"),
@@ -225,13 +340,11 @@ impl Node {
         }
     }
 
-    /// Carries a connection's outputs to the torrent and the disk. True if there were any.
-    fn drain(&mut self, now: Time, peer: PeerKey, wishes: &mut Vec<Wish>) -> bool {
-        let mut busy = false;
+    /// Carries a connection's outputs to the torrent and the disk.
+    fn drain(&mut self, now: Time, peer: PeerKey, wishes: &mut Vec<Wish>) {
         while let Some(State::Open(connection)) = self.conns.get_mut(&peer).map(|c| &mut c.state)
             && let Some(output) = connection.poll()
         {
-            busy = true;
             match output {
                 PeerOutput::Read(block) => {
                     if let Some(data) = self.disk.read(block) {
@@ -241,7 +354,6 @@ impl Node {
                 PeerOutput::Event(event) => self.report(now, peer, event, wishes),
             }
         }
-        busy
     }
 
     fn report(&mut self, now: Time, peer: PeerKey, event: Event<Payload>, wishes: &mut Vec<Wish>) {
@@ -253,21 +365,24 @@ impl Node {
         self.torrent.handle(now, Input::Peer { peer, event });
     }
 
-    /// Gives a connection's bytes to its link, as long as there is room. True if there were any.
-    fn transmit(&mut self, now: Time, peer: PeerKey, links: &mut BTreeMap<u64, Link>) -> bool {
-        let mut busy = false;
-        let Some(conn) = self.conns.get_mut(&peer) else { return false };
-        let (Some(link), State::Open(connection)) = (links.get_mut(&conn.link), &mut conn.state) else {
-            return false;
-        };
-        while link.has_room(conn.side)
+    /// Gives a connection's bytes to its link, as long as there is room.
+    fn transmit(&mut self, peer: PeerKey, stage: &mut Stage<'_>) {
+        let Some(conn) = self.conns.get_mut(&peer) else { return };
+        let State::Open(connection) = &mut conn.state else { return };
+        let (now, link, side) = (stage.now, conn.link, conn.side);
+        while stage.net.has_room(link, side)
             && let Some(what) = connection.transmit()
         {
-            busy = true;
             let payload = if let Transmit::Payload(payload) = &what { payload.block.len } else { 0 };
-            link.send(now, conn.side, what);
+            stage.net.send(now, stage.queue, link, side, what);
             connection.handle_sent(now, payload);
+            // What that led to is for the next round.
+            conn.touched = true;
         }
-        busy
+        stage.net.flush(now, stage.queue, link, side);
+        conn.alarm.set(stage.queue, now, connection.deadline(), What::Conn(self.index, peer));
+        if conn.touched {
+            self.touched.push_back(peer);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Who takes part in a world, and running it to its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use samara_proto::bitfield::Bitfield;
@@ -9,10 +9,17 @@ use samara_proto::rng::Rng;
 use samara_proto::time::Time;
 use samara_proto::torrent::{Config, Input, Known, PieceLayers, Source, Stats, Torrent};
 
-use crate::disk::Disk;
+use crate::brain::Brain;
+use crate::disk::{Disk, Lies};
 use crate::link::Path;
+use crate::net::{Access, Net};
 use crate::node::Node;
-use crate::{Payload, Sample, World};
+use crate::stock::Stock;
+use crate::tracker::{Leave, Tracker};
+use crate::{Payload, Sample, World, invariants};
+
+/// What a link holds, unless the scenario says otherwise.
+const BUFFER: u32 = 128 * 1024;
 
 /// Virtual time after which a download is said to hang.
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
@@ -36,6 +43,8 @@ pub enum Holds {
 /// A node that takes part.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
+    /// What it is called in tables.
+    pub class: &'static str,
     /// What it has.
     pub holds: Holds,
     /// It wants what it has not.
@@ -44,36 +53,52 @@ pub struct Member {
     pub magnet: bool,
     /// It knows the info dictionary but not the piece layers.
     pub no_layers: bool,
-    /// It serves wrong bytes.
-    pub lies: bool,
+    /// When it serves wrong bytes.
+    pub lies: Lies,
     /// It never serves a byte, but says it would.
     pub mute: bool,
+    /// It unchokes nobody.
+    pub selfish: bool,
+    /// It is another client.
+    pub stock: bool,
     /// It takes pieces in order.
     pub sequential: bool,
     /// It is given the addresses of the others.
     pub knows_others: bool,
+    /// Its line.
+    pub access: Access,
+    /// How long after the start it joins.
+    pub joins: Duration,
+    /// When it leaves.
+    pub leave: Leave,
 }
 
 impl Member {
     const BASE: Self = Self {
+        class: "leech",
         holds: Holds::Nothing,
         wants: true,
         magnet: false,
         no_layers: false,
-        lies: false,
+        lies: Lies::Never,
         mute: false,
+        selfish: false,
+        stock: false,
         sequential: false,
         knows_others: true,
+        access: Access { up: None, down: None, island: false },
+        joins: Duration::ZERO,
+        leave: Leave::Never,
     };
 
     /// Has everything and waits to be called.
-    pub const SEED: Self = Self { holds: Holds::All, knows_others: false, ..Self::BASE };
+    pub const SEED: Self = Self { class: "seed", holds: Holds::All, knows_others: false, ..Self::BASE };
     /// Has nothing and calls everyone.
     pub const LEECH: Self = Self::BASE;
     /// Says it has everything, and lies.
-    pub const LIAR: Self = Self { lies: true, ..Self::SEED };
+    pub const LIAR: Self = Self { class: "liar", lies: Lies::Always, ..Self::SEED };
     /// Says it has everything, and is silent.
-    pub const MUTE: Self = Self { mute: true, ..Self::SEED };
+    pub const MUTE: Self = Self { class: "mute", mute: true, ..Self::SEED };
     /// Knows only the info-hash.
     pub const MAGNET: Self = Self { magnet: true, ..Self::BASE };
 
@@ -97,9 +122,14 @@ impl Member {
         have
     }
 
-    /// Whether it is to have everything in the end.
-    const fn must_finish(&self) -> bool {
-        self.wants && !self.lies && !self.mute
+    /// It gives what it can: right bytes, and to others than itself.
+    pub const fn contributes(&self) -> bool {
+        matches!(self.lies, Lies::Never) && !self.mute && !self.selfish
+    }
+
+    /// Whether everyone waits for it to have everything in the end.
+    pub const fn must_finish(&self) -> bool {
+        self.wants && self.contributes() && !matches!(self.leave, Leave::After(_))
     }
 }
 
@@ -114,6 +144,16 @@ pub struct Scenario {
     pub path: Path,
     /// How often a link is cut.
     pub cuts: Option<Duration>,
+    /// What a link holds beside what is on its path, in bytes each way.
+    pub buffer: u32,
+    /// What is written comes in pieces, split at random.
+    pub ragged: bool,
+    /// The rate of the one bridge between the islands, in bytes a second each way.
+    pub bridge: Option<u64>,
+    /// Most connections of a node.
+    pub max_peers: usize,
+    /// Where nodes learn of others, unless all who join at the start know all others.
+    pub tracker: Option<Tracker>,
 }
 
 /// How a run ended.
@@ -131,7 +171,8 @@ impl Scenario {
     /// These members over links of 20 ms and 4 MB/s that hold.
     pub const fn new(sample: Sample, members: Vec<Member>) -> Self {
         let path = Path { latency: Duration::from_millis(20), rate: 4_000_000 };
-        Self { sample, members, path, cuts: None }
+        let (buffer, ragged, bridge, max_peers) = (BUFFER, true, None, 80);
+        Self { sample, members, path, cuts: None, buffer, ragged, bridge, max_peers, tracker: None }
     }
 
     /// The world at its beginning.
@@ -140,31 +181,60 @@ impl Scenario {
     /// If the sample is no good.
     pub fn world(&self, seed: u64) -> World {
         let mut rng = Rng::new(seed);
-        let mut world = World::new(self.path, self.cuts, rng.next_u64());
+        let mut net = Net::new(self.buffer, self.ragged, rng.next_u64());
+        if let Some(rate) = self.bridge {
+            net.build_bridge(rate);
+        }
+        let pieces = self.sample.info.num_pieces();
+        let mut world = World::new(self.path, net, pieces, rng.next_u64());
+        self.cuts.into_iter().for_each(|mean| world.cut_every(mean));
+        self.tracker.into_iter().for_each(|tracker| world.track(tracker));
         for (index, member) in self.members.iter().enumerate() {
             let node = self.node(index, member, rng.next_u64(), world.now);
-            world.nodes.push(node);
+            world.add(node, member.access, member.joins);
         }
-        for (index, member) in self.members.iter().enumerate() {
-            if !member.magnet {
-                world.give(index, Input::Ready { have: member.have(self.sample.info.num_pieces()) });
-            }
-            if member.knows_others {
+        self.begin(&mut world);
+        world
+    }
+
+    /// Those who are here from the start begin.
+    fn begin(&self, world: &mut World) {
+        for (index, member) in self.members.iter().enumerate().filter(|(_, member)| member.joins.is_zero()) {
+            world.join(index);
+            if member.knows_others && self.tracker.is_none() {
                 let addrs = (0..self.members.len()).filter(|i| *i != index).map(addr).collect();
                 world.give(index, Input::Candidates { source: Source::User, addrs });
             }
         }
-        world
     }
 
     fn node(&self, index: usize, member: &Member, seed: u64, now: Time) -> Node {
-        let id = PeerId([index as u8 + 1; 20]);
+        let id = peer_id(index);
         let wanted = if member.wants { None } else { Some(Vec::new()) };
-        let config = Config { sequential: member.sequential, wanted, ..Config::new(id) };
-        let torrent = self.torrent(member, config, seed, now);
+        let (sequential, max_peers) = (member.sequential, self.max_peers);
+        let config = Config { sequential, wanted, max_peers, ..Config::new(id) };
+        let torrent = self.brain(member, config, seed, now);
         let have = member.have(self.sample.info.num_pieces());
-        let disk = Disk::new(self.sample.clone(), have, member.lies, member.mute);
-        Node::new(addr(index), id, torrent, disk, self.sample.clone())
+        let disk = Disk::new(self.sample.clone(), have.clone(), member.lies, member.mute);
+        let mut node = Node::new(index, id, torrent, disk, self.sample.clone());
+        (node.max_peers, node.leave, node.selfish) = (max_peers, member.leave, member.selfish);
+        node.holds = (!member.magnet).then_some(have);
+        node
+    }
+
+    fn brain(&self, member: &Member, config: Config, seed: u64, now: Time) -> Brain {
+        if member.stock {
+            let (info, layout) = (self.sample.info.clone(), self.sample.layout.clone());
+            return Brain::Stock(Box::new(Stock::new(
+                config.peer_id,
+                info,
+                layout,
+                config.max_peers,
+                seed,
+                now,
+            )));
+        }
+        Brain::Samara(Box::new(self.torrent(member, config, seed, now)))
     }
 
     fn torrent(&self, member: &Member, config: Config, seed: u64, now: Time) -> Torrent<Payload> {
@@ -187,18 +257,34 @@ impl Scenario {
             assert!(world.step(), "seed {seed}: work remains, but nothing will ever happen");
             assert!(world.now.since(start) < PATIENCE, "seed {seed}: somebody hangs");
         }
+        invariants::check(&world);
         let stats = world.nodes.iter().map(|node| node.torrent.stats()).collect();
         let report = Report { trace: world.trace.value(), took: world.now.since(start), stats };
         (report, world)
     }
 
-    fn is_over(&self, world: &World) -> bool {
+    /// Whether everyone who is to have everything has it.
+    pub fn is_over(&self, world: &World) -> bool {
         let mut finishers = self.members.iter().zip(&world.nodes).filter(|(member, _)| member.must_finish());
         finishers.all(|(_, node)| node.torrent.is_complete())
     }
 }
 
-/// Where the `index`-th node listens.
+/// Where the `index`-th node listens. There is room for 16 million.
 pub fn addr(index: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, index as u8 + 1], 6881))
+    let [_, a, b, c] = (index as u32 + 1).to_be_bytes();
+    SocketAddr::from(([10, a, b, c], 6881))
+}
+
+/// Which node listens there.
+pub fn index_of(addr: SocketAddr) -> Option<usize> {
+    let IpAddr::V4(ip) = addr.ip() else { return None };
+    let [_, a, b, c] = ip.octets();
+    (u32::from_be_bytes([0, a, b, c]) as usize).checked_sub(1)
+}
+
+fn peer_id(index: usize) -> PeerId {
+    let mut id = [0; 20];
+    id.chunks_mut(4).for_each(|part| part.copy_from_slice(&(index as u32 + 1).to_be_bytes()));
+    PeerId(id)
 }

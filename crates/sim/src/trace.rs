@@ -1,6 +1,6 @@
 //! A fingerprint of a run: equal runs have equal ones.
 
-/// FNV-1a over 64-bit words.
+/// Mixes 64-bit words as FNV-1a mixes bytes, with a shift so that high bits count too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace(u64);
 
@@ -13,8 +13,9 @@ impl Default for Trace {
 impl Trace {
     /// Adds numbers that say what happened.
     pub fn note(&mut self, what: impl IntoIterator<Item = u64>) {
-        for byte in what.into_iter().flat_map(u64::to_le_bytes) {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        for word in what {
+            let mixed = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
+            self.0 = mixed ^ mixed >> 29;
         }
     }
 
