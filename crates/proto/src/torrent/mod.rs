@@ -236,12 +236,15 @@ impl<B> Torrent<B> {
     fn tick(&mut self) {
         self.down.update(self.now);
         self.up.update(self.now);
+        self.slots.measure(self.up.get());
         self.peers.values_mut().for_each(|peer| peer.update_rates(self.now));
         self.chase_silent();
         self.expire_questions();
         self.review_offers();
         if self.choker.round_is_due(self.now) {
             self.rechoke();
+        } else {
+            self.fill_slots();
         }
         self.feed_starved();
     }

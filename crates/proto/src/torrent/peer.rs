@@ -122,8 +122,8 @@ pub(super) struct Peer {
     pub(super) peer_choked: bool,
     /// When its last turn to be served began.
     pub(super) last_turn: Option<Time>,
-    /// Optimistic turns after which it had given nothing.
-    pub(super) unrequited: u32,
+    /// Rounds in a row in which it was served, had what we want, and gave nothing.
+    pub(super) dodged: u32,
     /// What it was told of, if it is not to see everything that we have.
     pub(super) offers: Option<Offers>,
     /// What it gave of late.
@@ -164,7 +164,7 @@ impl Peer {
             peer_interested: false,
             peer_choked: true,
             last_turn: None,
-            unrequited: 0,
+            dodged: 0,
             offers: None,
             gave: WindowSum::default(),
             window: Window::new(now),
@@ -196,6 +196,21 @@ impl Peer {
     /// It enters the availability piece by piece.
     pub(super) fn is_counted(&self) -> bool {
         self.counted == Counted::Pieces
+    }
+
+    /// Bytes it gave us beyond those that we gave it; negative if it owes us.
+    pub(super) fn credit(&self) -> i64 {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        signed(self.down.total()) - signed(self.up.total())
+    }
+
+    /// Once a round: notes whether it gives back.
+    pub(super) fn review_giving(&mut self, now: Time) {
+        if self.gave.get(now) > 0 {
+            self.dodged = 0;
+        } else if !self.peer_choked && self.useful > 0 {
+            self.dodged = self.dodged.saturating_add(1);
+        }
     }
 
     /// It wants something of ours; or would, if it was told what we have.

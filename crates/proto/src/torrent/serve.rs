@@ -15,7 +15,8 @@ fn contender(now: Time, peer: &mut Peer) -> Contender {
     Contender {
         peer: peer.key,
         gave: peer.gave.get(now),
-        unrequited: peer.unrequited,
+        credit: peer.credit(),
+        dodged: peer.dodged,
         selfish: peer.offers.as_ref().is_some_and(Offers::keeps_to_itself),
         last_turn: peer.last_turn,
         served: !peer.peer_choked,
@@ -73,19 +74,21 @@ impl<B> Torrent<B> {
     pub(super) fn fill_slots(&mut self) {
         let free = self.slots.count().saturating_sub(self.served());
         let waiting = self.peers.values().filter(|p| p.wants() && p.peer_choked);
-        let mut waiting: Vec<_> = waiting.map(|p| (p.unrequited, p.last_turn, p.key)).collect();
+        let mut waiting: Vec<_> = waiting.map(|p| (p.last_turn, p.key)).collect();
         waiting.sort_unstable();
-        waiting.into_iter().take(free).for_each(|(_, _, key)| self.set_choked(key, false));
+        waiting.into_iter().take(free).for_each(|(_, key)| self.set_choked(key, false));
     }
 
     /// Gives the slots anew.
     pub(super) fn rechoke(&mut self) {
         let now = self.now;
+        self.peers.values_mut().for_each(|peer| peer.review_giving(now));
         let wanting = self.peers.values_mut().filter(|p| p.wants());
         let contenders: Vec<_> = wanting.map(|p| contender(now, p)).collect();
-        self.slots.observe(now, self.up.get(), contenders.len() > self.slots.count());
+        self.slots.climb(now, contenders.len() > self.slots.count());
         let everyone: Vec<_> = contenders.iter().map(|c| c.peer).collect();
-        let chosen = self.choker.choose(now, contenders, self.slots.count(), self.complete);
+        let slots = self.slots.count();
+        let chosen = self.choker.choose(now, contenders, slots, self.slots.turn(), self.complete);
         self.note_turns(&chosen);
         let (served, choked): (Vec<PeerKey>, Vec<PeerKey>) =
             everyone.into_iter().partition(|key| chosen.served.contains(key));
@@ -94,11 +97,6 @@ impl<B> Torrent<B> {
     }
 
     fn note_turns(&mut self, chosen: &Chosen) {
-        for key in &chosen.ended {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
-            let gave = peer.gave.get(self.now) > 0;
-            peer.unrequited = if gave { 0 } else { peer.unrequited.saturating_add(1) };
-        }
         for key in &chosen.turns {
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.last_turn = Some(self.now);

@@ -2,7 +2,7 @@
 //!
 //! Too many and each gets a trickle, pieces take long to become whole, and the choice between those who give and those
 //! who only take means nothing; too few and the line is not full. So the number follows the measured capacity: the
-//! square root of the highest upload rate of late in units of [`UNIT`] (4 up to 256 KiB/s, 8 at 1 MiB/s, 16 at 4 MiB/s, 80
+//! square root of the highest upload rate of late in units of [`UNIT`] (3 up to 512 KiB/s, 5 at 1 MiB/s, 11 at 4 MiB/s, 56
 //! at 100 MiB/s). The field's fixed numbers (libtorrent and Transmission 8, old mainline 4 to 7) lie where lines were when
 //! they were chosen.
 //!
@@ -12,27 +12,30 @@
 
 use std::time::Duration;
 
+use crate::ids::BLOCK_LEN;
 use crate::time::Time;
 
 /// Slots grow with the root of the capacity in these units, in bytes a second.
-const UNIT: u64 = 16 * 1024;
+const UNIT: u64 = 32 * 1024;
 /// Fewest and most slots.
-const LEAST: usize = 4;
+const LEAST: usize = 3;
 const MOST: usize = 256;
 /// Slots before anything was measured.
-const INITIAL: usize = 8;
+const INITIAL: usize = 3;
 /// How long a slot more is tried, and how long after a failure before the next attempt.
 const TRIAL: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(60);
-/// The highest rate falls by this part in every round in which it is not reached, so that it follows a line that
+/// The highest rate falls by this part in every second in which it is not reached, so that it follows a line that
 /// became slower.
-const FADE: u64 = 64;
+const FADE: u64 = 512;
+/// Seconds of a turn.
+const TURN: u64 = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Climb {
     /// Nothing is tried until then.
     Rest(Time),
-    /// One slot more is tried until then; so much left before, in bytes a second.
+    /// One slot more is tried until then; so much left before at best, in bytes a second.
     Trial(Time, u64),
 }
 
@@ -65,26 +68,35 @@ impl Slots {
         (usize::try_from((self.best / UNIT).isqrt()).unwrap_or(MOST)).clamp(LEAST, MOST)
     }
 
-    /// Once a round: `rate` bytes a second leave, and more peers want something than are served, or not.
-    pub(super) fn observe(&mut self, now: Time, rate: u64, contended: bool) {
+    /// Bytes that one slot carries in a turn of half a minute.
+    pub(super) fn turn(&self) -> u64 {
+        (self.best * TURN / self.count() as u64).max(BLOCK_LEN.into())
+    }
+
+    /// Once a second: `rate` bytes a second leave.
+    pub(super) fn measure(&mut self, rate: u64) {
         self.best = rate.max(self.best - self.best / FADE);
+    }
+
+    /// Once a round: more peers want something than are served, or not.
+    pub(super) fn climb(&mut self, now: Time, contended: bool) {
         if !contended {
             return;
         }
         self.climb = match self.climb {
             Climb::Rest(until) if now >= until => {
                 self.extra += 1;
-                Climb::Trial(now + TRIAL, rate)
+                Climb::Trial(now + TRIAL, self.best)
             }
-            Climb::Trial(until, before) if now >= until => self.judge(now, rate, before),
+            Climb::Trial(until, before) if now >= until => self.judge(now, before),
             climb => climb,
         };
     }
 
-    /// A slot more pays if it brings half of what a slot brought before.
-    fn judge(&mut self, now: Time, rate: u64, before: u64) -> Climb {
+    /// A slot more pays if it brings half of what a slot brought before, when most left.
+    fn judge(&mut self, now: Time, before: u64) -> Climb {
         let share = before / (2 * self.count() as u64);
-        if rate > before.saturating_add(share) && self.count() < MOST {
+        if self.best > before.saturating_add(share) && self.count() < MOST {
             return Climb::Rest(now);
         }
         self.extra = self.extra.saturating_sub(1);
@@ -105,7 +117,8 @@ mod tests {
         let mut slots = Slots::new(None, at(0));
         for round in 1..=180 {
             let rate = capacity.min(slots.count() as u64 * each);
-            slots.observe(at(round * 10), rate, true);
+            (0..10).for_each(|_| slots.measure(rate));
+            slots.climb(at(round * 10), true);
         }
         slots.count()
     }
@@ -114,7 +127,7 @@ mod tests {
     fn follows_the_capacity() {
         assert_eq!(Slots::new(None, at(0)).count(), INITIAL);
         for (capacity, least, most) in
-            [(1 << 16, 4, 5), (1 << 20, 8, 9), (1 << 22, 16, 17), (100 << 20, 80, 81)]
+            [(1 << 16, 3, 4), (1 << 20, 5, 6), (1 << 22, 11, 12), (100 << 20, 56, 57)]
         {
             let count = run(capacity, u64::MAX / 1000);
             assert!((least..=most).contains(&count), "{capacity}: {count}");
@@ -123,7 +136,7 @@ mod tests {
 
     #[test]
     fn climbs_while_slow_peers_leave_the_line_idle() {
-        // A line for 100 peers, whose rate alone would say 8 slots for what the first ones take.
+        // A line for 100 peers; what the first three take would say three slots.
         let count = run(10 << 20, 100 << 10);
         assert!(count >= 60, "{count}");
     }
@@ -131,18 +144,20 @@ mod tests {
     #[test]
     fn stands_still_without_contention_and_where_it_is_fixed() {
         let mut slots = Slots::new(None, at(0));
-        (1..100).for_each(|round| slots.observe(at(round * 10), 1 << 20, false));
-        assert_eq!(slots.count(), 8);
+        slots.measure(1 << 20);
+        (1..100).for_each(|round| slots.climb(at(round * 10), false));
+        assert_eq!(slots.count(), 5);
         let mut fixed = Slots::new(Some(3), at(0));
-        (1..100).for_each(|round| fixed.observe(at(round * 10), 1 << 30, true));
+        fixed.measure(1 << 30);
+        (1..100).for_each(|round| fixed.climb(at(round * 10), true));
         assert_eq!(fixed.count(), 3);
     }
 
     #[test]
     fn follows_a_line_that_became_slower() {
         let mut slots = Slots::new(None, at(0));
-        slots.observe(at(10), 64 << 20, false);
-        (2..400).for_each(|round| slots.observe(at(round * 10), 1 << 20, false));
-        assert_eq!(slots.count(), 8);
+        slots.measure(64 << 20);
+        (0..4000).for_each(|_| slots.measure(1 << 20));
+        assert_eq!(slots.count(), 5);
     }
 }

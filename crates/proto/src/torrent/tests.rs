@@ -37,7 +37,8 @@ impl Driver {
         let info = Info::parse(bencoded_info(pieces, blocks).into()).unwrap();
         let known = Known { info: Arc::new(info), piece_layers: PieceLayers::new() };
         let now = Time::from_micros(1_000_000);
-        let torrent = Torrent::with_info(Config::new(ME), known, 1, now).unwrap();
+        let torrent =
+            Torrent::with_info(Config { upload_slots: Some(8), ..Config::new(ME) }, known, 1, now).unwrap();
         Self { torrent, now }
     }
 
