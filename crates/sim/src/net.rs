@@ -234,8 +234,12 @@ impl Net {
         let pipe = &mut self.links.get_mut(hop.link as usize)?.as_deref_mut()?.pipes[usize::from(hop.side)];
         let at = usize::from(hop.hop);
         let Some(gate) = pipe.gates[at] else { return self.pass(now, queue, hop, packet) };
+        let line = &mut self.gates[gate as usize];
+        if !pipe.listed[at] && line.slip(now, packet.len) {
+            return self.pass(now, queue, hop, packet);
+        }
         if !std::mem::replace(&mut pipe.listed[at], true) {
-            self.gates[gate as usize].list(hop, packet.len);
+            line.list(hop);
         }
         pipe.waiting[at].push_back(packet);
         self.serve(now, queue, gate);
@@ -252,7 +256,7 @@ impl Net {
             let waiting = link.map(|link| &link.pipes[usize::from(hop.side)].waiting[usize::from(hop.hop)]);
             if let Some(packet) = waiting.and_then(|packets| packets.front()) {
                 line.serving = Some(hop);
-                queue.push(now + line.time(packet.len), What::Gate(gate));
+                queue.push(line.carry(now, packet.len), What::Gate(gate));
             }
         }
     }
@@ -271,7 +275,7 @@ impl Net {
         let packet = pipe.waiting[at].pop_front();
         pipe.listed[at] = !pipe.waiting[at].is_empty();
         if pipe.listed[at] {
-            self.gates[gate as usize].list_again(hop);
+            self.gates[gate as usize].list(hop);
         }
         packet
     }
@@ -399,15 +403,18 @@ mod tests {
     }
 
     #[test]
-    fn a_short_message_waits_for_one_packet_and_not_for_all() {
+    fn a_short_message_slips_past_and_the_line_is_the_longer_busy() {
         let mut net = net(Access { up: Some(RATE), ..Access::default() }, Access::default());
         let mut queue = Queue::default();
         [1, 2].into_iter().for_each(|to| open(&mut net, 0, to));
-        write(&mut net, &mut queue, 0, 5);
-        net.send(Time::ZERO, &mut queue, 1, 0, Transmit::Bytes(vec![0; 5]));
-        net.flush(Time::ZERO, &mut queue, 1, 0);
+        write(&mut net, &mut queue, 0, 2);
+        for link in [1, 0] {
+            net.send(Time::ZERO, &mut queue, link, 0, Transmit::Bytes(vec![0; 1000]));
+            net.flush(Time::ZERO, &mut queue, link, 0);
+        }
         let came = run(&mut net, &mut queue);
-        assert_eq!(came[1], (110, 2, 5), "{came:?}");
+        // 100 ms a block, 6 ms a message; that of the first link comes after its blocks.
+        assert_eq!(came, [(10, 2, 1000), (110, 1, BLOCK), (216, 1, BLOCK), (222, 1, 1000)]);
     }
 
     #[test]

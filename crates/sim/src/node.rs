@@ -232,7 +232,7 @@ impl Node {
         connection.handle_payload(now, len);
         if last && !discard {
             connection.handle_block(now, payload);
-            self.moved = true;
+            self.moved |= payload.block.index() == 0;
         }
     }
 

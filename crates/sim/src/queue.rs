@@ -4,7 +4,7 @@
 //! found stale when its time comes ([`Alarm`]), so that a deadline that moves costs nothing. Equal times keep the order
 //! in which they were entered, so that equal seeds give equal runs.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
@@ -38,10 +38,38 @@ pub enum What {
     Ask(usize),
 }
 
+/// An entry. The earliest is the greatest, for the heap.
+#[derive(Debug)]
+struct Entry {
+    /// Time, then number of the entry.
+    key: u128,
+    what: What,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key.cmp(&self.key)
+    }
+}
+
 /// All that is due.
 #[derive(Debug, Default)]
 pub struct Queue {
-    heap: BinaryHeap<Reverse<(Time, u64, What)>>,
+    heap: BinaryHeap<Entry>,
     entered: u64,
 }
 
@@ -49,12 +77,13 @@ impl Queue {
     /// Enters something.
     pub fn push(&mut self, at: Time, what: What) {
         self.entered += 1;
-        self.heap.push(Reverse((at, self.entered, what)));
+        let key = u128::from(at.as_micros()) << 64 | u128::from(self.entered);
+        self.heap.push(Entry { key, what });
     }
 
     /// Takes out what is due next.
     pub fn pop(&mut self) -> Option<(Time, What)> {
-        self.heap.pop().map(|Reverse((at, _, what))| (at, what))
+        self.heap.pop().map(|Entry { key, what }| (Time::from_micros((key >> 64) as u64), what))
     }
 }
 
