@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use samara_proto::time::Time;
 
 use crate::disk::Lies;
-use crate::scenario::{Holds, Scenario, index_of};
+use crate::scenario::{Holds, Scenario, index_of, someone_waits};
 use crate::{Member, World, invariants};
 
 /// Once the contributors are done, the others may take so many times as long before the run is ended.
@@ -129,11 +129,9 @@ pub fn measure(scenario: &Scenario, seed: u64) -> Outcome {
 /// Free riders get their time too.
 fn wait_for_the_rest(scenario: &Scenario, world: &mut World, micros: u64) {
     let until = world.now.as_micros() + micros;
-    let waits = |world: &World| {
-        let mut all = scenario.members.iter().zip(&world.nodes).enumerate();
-        all.any(|(n, (member, node))| free_rides(member) && world.is_here(n) && !node.torrent.is_complete())
-    };
-    while world.now < Time::from_micros(until) && waits(world) && world.step() {}
+    let mut riders: Vec<usize> =
+        (0..world.nodes.len()).filter(|index| free_rides(&scenario.members[*index])).collect();
+    while world.now < Time::from_micros(until) && someone_waits(world, &mut riders) && world.step() {}
     invariants::check(world);
 }
 
