@@ -3,7 +3,7 @@
 //! A packet goes through the sender's uplink, over the path, perhaps over a bridge between two islands, and through the
 //! receiver's downlink. Uplinks, downlinks and bridges are [`Gate`]s, shared by all connections; the path belongs to
 //! one. Without a rate a gate is no hindrance. A block with its header is one packet, and so are control messages that
-//! were written together, up to [`MOST`] bytes, so that no connection holds a line for long.
+//! were written together, up to a block, so that no connection holds a line for long.
 
 use samara_proto::peer::Transmit;
 use samara_proto::rng::Rng;
