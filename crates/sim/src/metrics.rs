@@ -107,7 +107,7 @@ impl Outcome {
 pub fn measure(scenario: &Scenario, seed: u64) -> Outcome {
     let (report, mut world) = scenario.run(seed);
     let last = report.took.as_secs_f64();
-    let seed_copies = copies(scenario, &world, |member| member.holds == Holds::All && member.contributes());
+    let seed_copies = copies(scenario, &world, |member| seeds(member) && member.contributes());
     let free_share = free_share(scenario, &world);
     let at_large = at_large(scenario, &world);
     wait_for_the_rest(scenario, &mut world, report.took.as_micros() as u64 * GRACE);
@@ -137,6 +137,11 @@ fn wait_for_the_rest(scenario: &Scenario, world: &mut World, micros: u64) {
 
 const fn free_rides(member: &Member) -> bool {
     member.wants && matches!(member.lies, Lies::Never) && (member.selfish || member.mute)
+}
+
+/// It wants nothing that it has not.
+const fn seeds(member: &Member) -> bool {
+    !member.wants || matches!(member.holds, Holds::All)
 }
 
 const fn pollutes(member: &Member) -> bool {
@@ -169,7 +174,7 @@ pub fn bound(scenario: &Scenario) -> f64 {
     let waiting = scenario.members.iter().filter(|member| member.must_finish());
     let slowest = waiting.clone().map(|member| rate(member.access.down)).fold(f64::INFINITY, f64::min);
     let bridge = rate(scenario.bridge);
-    let (from_seeds, from_all) = (up(&|member| !member.wants || member.holds == Holds::All), up(&|_| true));
+    let (from_seeds, from_all) = (up(&seeds), up(&|_| true));
     let times = [size / from_seeds, size * waiting.count() as f64 / from_all, size / slowest, size / bridge];
     times.into_iter().fold(0.0, f64::max)
 }
