@@ -35,7 +35,7 @@ fn median(outcome: &Outcome, class: &str) -> f64 {
 #[test]
 fn flash() {
     judge("flash", |o, seed| {
-        assert!(o.efficiency() > Some(0.6), "seed {seed}: {:?} of {:?}", o.last, o.bound);
+        assert!(o.efficiency() > Some(0.65), "seed {seed}: {:?} of {:?}", o.last, o.bound);
         assert!(o.seed_copies < 3.2, "seed {seed}: the seed sent {} copies", o.seed_copies);
         assert!(o.wasted < 0.01 && o.overhead < 0.01, "seed {seed}: {} {}", o.wasted, o.overhead);
     });
@@ -65,23 +65,23 @@ fn arrival() {
 #[test]
 fn asymmetric() {
     judge("asymmetric", |o, seed| {
-        assert!(o.efficiency() > Some(0.6), "seed {seed}: {:?} of {:?}", o.last, o.bound);
+        assert!(o.efficiency() > Some(0.65), "seed {seed}: {:?} of {:?}", o.last, o.bound);
     });
 }
 
 #[test]
-fn those_who_give_more_are_not_worse_off() {
+fn those_who_give_more_are_done_sooner() {
     judge("mixed", |o, seed| {
         let (most, least) = (median(o, "400 kB/s"), median(o, "50 kB/s"));
-        assert!(most < least * 1.05, "seed {seed}: {most} s and {least} s");
+        assert!(most < least * 0.97, "seed {seed}: {most} s and {least} s");
         assert!(o.jain > Some(0.6), "seed {seed}: {:?}", o.jain);
     });
 }
 
 #[test]
-fn free_riders_gain_nothing() {
+fn free_riders_are_slower() {
     judge("freeriders", |o, seed| {
-        assert!(o.slowdown() > Some(0.95), "seed {seed}: {:?}", o.slowdown());
+        assert!(o.slowdown() > Some(1.12), "seed {seed}: {:?}", o.slowdown());
         for class in ["free rider", "silent rider"] {
             let riders = o.class(class).expect("free riders");
             assert!(riders.up == 0.0, "seed {seed}: they send nothing");
@@ -118,7 +118,7 @@ fn the_seed_may_leave_once_its_copy_is_out() {
     let (report, world) = scenario.run(1);
     assert!(!world.is_here(0), "it left");
     assert!(report.stats[1..].iter().all(|stats| stats.done == stats.wanted));
-    judge("seed-leaves", |o, seed| assert!(o.seed_copies < 3.0, "seed {seed}: {}", o.seed_copies));
+    judge("seed-leaves", |o, seed| assert!(o.seed_copies < 1.5, "seed {seed}: {}", o.seed_copies));
 }
 
 #[test]
@@ -134,15 +134,15 @@ fn a_fast_peer_serves_and_is_served() {
 fn a_thin_bridge_is_crossed() {
     judge("islands", |o, seed| {
         assert!(o.bridged >= 1.0, "seed {seed}");
-        assert!(o.efficiency() > Some(0.4), "seed {seed}: {:?} of {:?}", o.last, o.bound);
+        assert!(o.efficiency() > Some(0.55), "seed {seed}: {:?} of {:?}", o.last, o.bound);
     });
 }
 
 #[test]
-fn among_stock_peers_ours_do_as_well() {
+fn among_stock_peers_ours_do_better() {
     judge("stock-mix", |o, seed| {
         let (ours, theirs) = (median(o, "leech"), median(o, "stock"));
-        assert!(ours < theirs * 1.05, "seed {seed}: {ours} s and {theirs} s");
+        assert!(ours < theirs, "seed {seed}: {ours} s and {theirs} s");
         let all_stock = without("stock-mix", seed);
         assert!(o.last < all_stock * 1.1, "seed {seed}: {} s and {all_stock} s", o.last);
     });
