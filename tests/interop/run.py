@@ -3,6 +3,7 @@
 
   run.py --samara PATH [--jobs N] [--keep] [PATTERN..]    cases whose name contains a pattern (globs allowed)
   run.py --self-check                                     the stock clients among themselves
+  run.py --samara PATH --long --jobs 1 swarm              crowds with larger files; prints how long they took
   run.py --list
 
 Needs Python, the libtorrent binding, and the clients in PATH. Ends with the line `N passed, N failed`.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cases import crash, hostile, metadata, transfer  # noqa: E402
+from cases import crash, hostile, metadata, swarm, transfer  # noqa: E402
 from harness.data import Samples  # noqa: E402
 from harness.registry import CASES, run_all  # noqa: E402
 
@@ -30,6 +31,7 @@ def arguments():
     p.add_argument("--samara", type=Path, help="the binary under test")
     p.add_argument("--self-check", action="store_true")
     p.add_argument("--list", action="store_true")
+    p.add_argument("--long", action="store_true", help="swarms of the length that the documentation tells of, one by one")
     p.add_argument("--keep", action="store_true", help="leave the temporary folders")
     p.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     return p.parse_args()
@@ -45,6 +47,7 @@ def register(args, samples):
     metadata.register()
     hostile.register(samples)
     crash.register()
+    swarm.register(args.long)
 
 
 def report(lock):
