@@ -85,7 +85,7 @@ impl<B> Torrent<B> {
         self.peers.values_mut().for_each(|peer| peer.review_giving(now));
         let wanting = self.peers.values_mut().filter(|p| p.wants());
         let contenders: Vec<_> = wanting.map(|p| contender(now, p)).collect();
-        self.slots.climb(now, contenders.len() > self.slots.count());
+        self.slots.climb(now, self.up.get(), contenders.len() > self.slots.count());
         let everyone: Vec<_> = contenders.iter().map(|c| c.peer).collect();
         let slots = self.slots.count();
         let chosen = self.choker.choose(now, contenders, slots, self.slots.turn(), self.complete);
