@@ -1,8 +1,9 @@
 //! A torrent under any script of peers, storage and time: it asks only for what exists, is missing and was offered,
-//! only of whom it may, stores nothing twice, keeps its limits; and whatever happened, an honest seed completes it.
+//! only of whom it may, stores nothing twice, keeps its limits, bans for wrong blocks only who sent one; and whatever
+//! happened, an honest seed completes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use samara_proto::ids::{BLOCK_LEN, Block, PeerId, PeerKey, PieceIndex, Sha256Has
 use samara_proto::layout::Layout;
 use samara_proto::merkle::{HashRequest, HashTree, layer_root};
 use samara_proto::metainfo::Info;
-use samara_proto::peer::{Command, Departure, Event, Extended, Hello};
+use samara_proto::peer::{Command, Departure, Event, Extended, Hello, Violation};
 use samara_proto::time::Time;
 use samara_proto::torrent::{
     Config, Input as Happening, Known, Output, PieceLayers, Source, Torrent, TorrentEvent,
@@ -96,6 +97,7 @@ impl Truth {
 
 /// A connection as the torrent knows it.
 struct Link {
+    ip: IpAddr,
     greeted: bool,
     told_to_go: bool,
     has: Bitfield,
@@ -116,7 +118,10 @@ struct World {
     ready: bool,
     /// Ours, once known: what is verified.
     have: Bitfield,
-    stored: BTreeSet<Block>,
+    /// Which version of its bytes came; 0 is the right one.
+    stored: BTreeMap<Block, u32>,
+    /// From where wrong blocks came.
+    liars: BTreeSet<IpAddr>,
     wanted: bool,
     paused: bool,
     stopped: bool,
@@ -141,7 +146,7 @@ impl World {
             Torrent::with_info(config, truth.known(knowledge % 3 == 1), seed, now)
                 .expect("it can be laid out")
         };
-        let (links, connecting, banned, stored) = Default::default();
+        let (links, connecting, banned, stored, liars) = Default::default();
         let have = Bitfield::new(PIECES);
         let (next_key, ready, wanted, paused, stopped) = (1, false, true, false, false);
         let mut world = Self {
@@ -155,6 +160,7 @@ impl World {
             ready,
             have,
             stored,
+            liars,
             wanted,
             paused,
             stopped,
@@ -174,7 +180,7 @@ impl World {
             3 => _ = self.connected(address(input.byte()), false),
             4 => self.greet(input),
             5 => self.be_ready(input.byte()),
-            6 => self.verdict(input.byte() > 40, input.byte() % 4),
+            6 => self.verdict(input.byte() > 40),
             7 => self.lose(input),
             8 => self.wait(Duration::from_millis(u64::from(input.short()) * 4)),
             9 => self.control(input),
@@ -213,7 +219,9 @@ impl World {
         self.next_key += 1;
         let has = Bitfield::new(PIECES);
         let (asked, cancelled, questions) = Default::default();
-        self.links.insert(peer, Link { greeted: false, told_to_go: false, has, asked, cancelled, questions });
+        let ip = addr.ip();
+        self.links
+            .insert(peer, Link { ip, greeted: false, told_to_go: false, has, asked, cancelled, questions });
         self.handle(Happening::Connected { peer, addr, outgoing });
         peer
     }
@@ -249,25 +257,27 @@ impl World {
     }
 
     /// The storage hashed a piece that is whole.
-    fn verdict(&mut self, ok: bool, bad: u8) {
+    fn verdict(&mut self, digests: bool) {
         let Some(piece) = self.whole_pieces().first().copied() else { return };
-        self.stored.retain(|b| b.piece != piece);
+        let blocks: Vec<_> = self.stored.extract_if(.., |b, _| b.piece == piece).collect();
+        let ok = blocks.iter().all(|(_, version)| *version == 0);
         if ok {
             self.have.insert(piece);
         }
-        let bad = if !ok && bad < 2 && self.truth.info.format().has_v2() { vec![bad.into()] } else { vec![] };
-        self.handle(Happening::Verified { piece, ok, bad });
+        let digest = |(b, version): (Block, u32)| (b.index(), Sha256Hash([version as u8; 32]));
+        let digests = blocks.into_iter().map(digest).filter(|_| digests).collect();
+        self.handle(Happening::Verified { piece, ok, digests });
     }
 
     fn whole_pieces(&self) -> Vec<PieceIndex> {
-        let whole = |p: &PieceIndex| self.truth.layout.blocks(*p).all(|b| self.stored.contains(&b));
+        let whole = |p: &PieceIndex| self.truth.layout.blocks(*p).all(|b| self.stored.contains_key(&b));
         (0..PIECES).map(PieceIndex).filter(whole).collect()
     }
 
     fn lose(&mut self, input: &mut Input<'_>) {
-        let stored = self.stored.iter().nth(input.below(self.stored.len())).map(|b| b.piece);
+        let stored = self.stored.keys().nth(input.below(self.stored.len())).map(|b| b.piece);
         let Some(piece) = stored else { return };
-        self.stored.retain(|b| b.piece != piece);
+        self.stored.retain(|b, _| b.piece != piece);
         self.handle(Happening::Lost { piece });
     }
 
@@ -294,11 +304,12 @@ impl World {
 
     fn deliver(&mut self, input: &mut Input<'_>) {
         self.say(input, |_, link, input| {
-            let late = input.byte() == 0;
-            let from = if late { &mut link.cancelled } else { &mut link.asked };
+            let kind = input.byte();
+            let from = if kind == 0 { &mut link.cancelled } else { &mut link.asked };
             let at = input.below(from.len());
             let block = (!from.is_empty()).then(|| from.swap_remove(at))?;
-            Some(Event::Block { block, data: 1 })
+            let data = if kind < 200 { 0 } else { 1 + u32::from(kind % 2) };
+            Some(Event::Block { block, data })
         });
     }
 
@@ -340,9 +351,10 @@ impl World {
                     let link = self.links.get_mut(&peer).expect("disconnects whom it does not know");
                     assert!(!std::mem::replace(&mut link.told_to_go, true), "disconnects twice");
                 }
-                Output::Store { block, .. } => {
+                Output::Store { peer, block, data, .. } => {
                     assert!(self.ready && !self.have.has(block.piece), "stores {block:?}, which is had");
-                    assert!(self.stored.insert(block), "stores {block:?} twice");
+                    assert!(self.stored.insert(block, data).is_none(), "stores {block:?} twice");
+                    self.liars.extend(self.links.get(&peer).filter(|_| data > 0).map(|link| link.ip));
                 }
                 Output::Event(event) => self.news(&event),
             }
@@ -393,7 +405,11 @@ impl World {
             TorrentEvent::Layers(layers) => {
                 assert_eq!(layers.get(&self.truth.root).map(|l| &**l), Some(&*self.truth.layer));
             }
-            TorrentEvent::Banned { addr, .. } => _ = self.banned.insert(*addr),
+            TorrentEvent::Banned { addr, violation } => {
+                let lied = *violation != Violation::BadPieces || self.liars.contains(&addr.ip());
+                assert!(lied, "bans {addr}, from where no wrong block came");
+                self.banned.insert(*addr);
+            }
             TorrentEvent::Complete => assert!(self.have.is_full() || !self.wanted, "complete too early"),
             _ => {}
         }
@@ -458,11 +474,11 @@ impl World {
             let event = answer(&self.truth, question).expect("a seed knows all answers");
             self.tell(seed, event);
         } else if let Some(block) = link.asked.pop() {
-            self.tell(seed, Event::Block { block, data: 1 });
+            self.tell(seed, Event::Block { block, data: 0 });
         } else if !self.ready && self.torrent.info().is_some() {
             self.be_ready(0);
         } else if !self.whole_pieces().is_empty() {
-            self.verdict(true, 0);
+            self.verdict(true);
         } else {
             self.wait(Duration::from_millis(500));
         }

@@ -15,6 +15,7 @@ use samara_proto::torrent::Expected;
 use sha1::{Digest, Sha1};
 
 use super::Buf;
+use super::event::Digests;
 use crate::hash;
 
 /// What blocks in pad files hold.
@@ -239,6 +240,29 @@ impl Piece {
         let v2 = self.leaves.as_ref().and_then(|leaves| leaves.root(self.piece_length));
         let Expected { v1: want_v1, v2: want_v2 } = self.expected;
         Ok(v1 == want_v1 && v2 == want_v2 && (want_v1.is_some() || want_v2.is_some()))
+    }
+
+    /// The SHA-256 of each block that came from a peer, by its index, once the piece was verified: to find out who sent
+    /// a wrong one. For v2 these are the leaves, which are known by then.
+    ///
+    /// # Errors
+    /// What `read` returns.
+    pub(super) fn digests<E>(&self, read: ReadBack<'_, E>) -> Result<Digests, E> {
+        if let Some(leaves) = &self.leaves {
+            let known = (0..).zip(&leaves.hashes).zip(&self.slots);
+            let sent = known.filter(|(_, slot)| !matches!(slot, Slot::Pad));
+            return Ok(sent.filter_map(|((n, hash), _)| Some((n, (*hash)?))).collect());
+        }
+        let held = (0..).zip(&self.slots).filter_map(|(n, slot)| Some((n, slot.bytes()?)));
+        let (numbers, parts): (Vec<u32>, Vec<&[u8]>) = held.unzip();
+        let mut digests: Digests = numbers.into_iter().zip(hash::leaves(&parts)).collect();
+        let mut scratch = vec![0; BLOCK_LEN as usize];
+        for (n, _) in (0..).zip(&self.slots).filter(|(_, slot)| matches!(slot, Slot::Written)) {
+            read(n, &mut scratch[..self.block_len(n) as usize])?;
+            digests.push((n, merkle::leaf(&scratch[..self.sent_len(n) as usize])));
+        }
+        digests.sort_unstable();
+        Ok(digests)
     }
 
     /// Number of blocks in memory: all of them, or only those that will not have to be read back once they are

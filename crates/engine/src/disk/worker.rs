@@ -10,7 +10,7 @@ use std::sync::Arc;
 use samara_proto::ids::{BLOCK_LEN, Block, PieceIndex};
 use samara_proto::torrent::Expected;
 
-use super::event::{DiskEvent, StorageError};
+use super::event::{Digests, DiskEvent, StorageError};
 use super::keeper;
 use super::piece::Piece;
 use super::queue::Work;
@@ -28,6 +28,10 @@ struct Active {
     piece: Piece,
     /// Whole and good, but there was no room to write it.
     good: bool,
+    /// Its digests are of interest even so.
+    suspected: bool,
+    /// Of its blocks, once it is whole, if they are of interest.
+    digests: Digests,
 }
 
 type Key = (u64, PieceIndex);
@@ -90,7 +94,8 @@ impl Worker {
         }
     }
 
-    fn store(&mut self, storage: Arc<Storage>, StoreJob { block, data, expected }: StoreJob) {
+    fn store(&mut self, storage: Arc<Storage>, job: StoreJob) {
+        let StoreJob { block, data, expected, suspected } = job;
         let index = block.piece;
         if storage.have.has(index) || index.0 >= storage.spec.layout.num_pieces() {
             return;
@@ -98,7 +103,7 @@ impl Worker {
         let key = (storage.id, index);
         let active = self.pieces.entry(key).or_insert_with(|| {
             let piece = Piece::new(&storage.spec.layout, index, expected);
-            Active { storage, piece, good: false }
+            Active { storage, piece, good: false, suspected, digests: Digests::new() }
         });
         active.piece.insert(block, data);
         if active.piece.is_whole() {
@@ -110,9 +115,10 @@ impl Worker {
     fn complete(&mut self, key: Key) {
         let Some(active) = self.pieces.get_mut(&key) else { return };
         match active.complete(&self.shared.io) {
-            Ok(Outcome::Good) => active.storage.commit(key.1, true),
+            Ok(Outcome::Good) => active.storage.commit(key.1, Some(std::mem::take(&mut active.digests))),
             Ok(Outcome::Bad) => {
-                let bad = DiskEvent::Verified { piece: key.1, ok: false, bad_blocks: Vec::new() };
+                let digests = std::mem::take(&mut active.digests);
+                let bad = DiskEvent::Verified { piece: key.1, ok: false, digests };
                 active.storage.events.send(bad);
             }
             Ok(Outcome::Later) => return,
@@ -196,7 +202,12 @@ impl Active {
     fn complete(&mut self, io: &Io) -> Result<Outcome, StorageError> {
         if !self.good {
             let (storage, index) = (&self.storage, self.piece.index());
-            self.good = self.piece.verify(&mut |n, out| read_back(io, storage, index, n, out))?;
+            let mut read = |n, out: &mut [u8]| read_back(io, storage, index, n, out);
+            self.good = self.piece.verify(&mut read)?;
+            if !self.good || self.suspected {
+                // Without them nobody is convicted; that is no reason to lose a good piece.
+                self.digests = self.piece.digests(&mut read).unwrap_or_default();
+            }
             if !self.good {
                 return Ok(Outcome::Bad);
             }
@@ -241,7 +252,7 @@ fn check(io: &Io, storage: &Storage, index: PieceIndex, expected: Expected) -> b
     // What cannot be read is not there: no error for a check.
     let good = piece.verify(&mut |n, out| read_back(io, storage, index, n, out)).unwrap_or(false);
     if good {
-        storage.commit(index, false);
+        storage.commit(index, None);
     }
     good
 }

@@ -210,8 +210,8 @@ impl Owner {
                 Output::Send { peer, command } => self.links.send(peer, command),
                 Output::Connect { addr } => self.links.connect(addr),
                 Output::Disconnect { peer, reason } => self.links.send(peer, Command::Close(reason)),
-                Output::Store { block, data, expected, .. } => {
-                    self.store.push(StoreJob { block, data, expected });
+                Output::Store { block, data, expected, suspected, .. } => {
+                    self.store.push(StoreJob { block, data, expected, suspected });
                 }
                 Output::Event(event) => self.machine_event(event),
             }
@@ -323,8 +323,8 @@ impl Owner {
 
     fn disk_event(&mut self, event: DiskEvent) {
         match event {
-            DiskEvent::Verified { piece, ok, bad_blocks } => {
-                self.handle(Input::Verified { piece, ok, bad: bad_blocks });
+            DiskEvent::Verified { piece, ok, digests } => {
+                self.handle(Input::Verified { piece, ok, digests });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
             DiskEvent::Finished => self.finished(),

@@ -116,8 +116,9 @@ pub enum Input<B> {
         piece: PieceIndex,
         /// Whether it is right; its data is then written and may be announced and read.
         ok: bool,
-        /// Blocks that are proven wrong, by index in the piece (v2 only; empty if not known).
-        bad: Vec<u32>,
+        /// The SHA-256 of each block that came from a peer, by its index: due if the piece is wrong, or if
+        /// [`Output::Store`] asked for it. What is not known may be left out.
+        digests: Vec<(u32, Sha256Hash)>,
     },
     /// The storage lost what it held of a piece that is not verified (an error): it is fetched anew, and nobody blamed.
     Lost {
@@ -177,6 +178,8 @@ pub enum Output<B> {
         data: B,
         /// What the piece must hash to.
         expected: Expected,
+        /// The piece failed before: its digests are needed also if it is right.
+        suspected: bool,
     },
     /// News for the user.
     Event(TorrentEvent),
@@ -257,6 +260,8 @@ pub struct Stats {
     pub connections: u32,
     /// Known addresses.
     pub candidates: u32,
+    /// Hosts that were banned so far.
+    pub banned: u32,
 }
 
 /// A peer as it is now, for lists.
@@ -292,6 +297,8 @@ pub struct PeerStatus {
     pub peer_choked: bool,
     /// It sent nothing for too long.
     pub snubbed: bool,
+    /// It took part in a piece that was wrong, and gets pieces of its own until it is cleared.
+    pub suspect: bool,
     /// Requests under way.
     pub requests: u32,
     /// Most requests under way, at present.

@@ -23,13 +23,15 @@ struct Peer {
     key: PeerKey,
     has: Bitfield,
     fast: bool,
+    confined: bool,
+    now: Time,
     current: Option<PieceIndex>,
     asked: Vec<Block>,
 }
 
 impl Peer {
     fn new(key: PeerKey, has: Bitfield, fast: bool) -> Self {
-        Self { key, has, fast, current: None, asked: Vec::new() }
+        Self { key, has, fast, confined: false, now: Time::ZERO, current: None, asked: Vec::new() }
     }
 
     fn seed(key: PeerKey, pieces: u32, fast: bool) -> Self {
@@ -43,6 +45,8 @@ impl Peer {
             has: &self.has,
             fast: self.fast,
             idle: self.asked.is_empty(),
+            confined: self.confined,
+            now: self.now,
             current: &mut self.current,
         };
         picker.pick(&mut asker, n, &mut out);
@@ -160,7 +164,8 @@ fn nothing_unwanted_or_unprovable_is_picked() {
 fn allowed_pieces_are_served_while_choked() {
     let mut picker = picker(4, 2, false);
     let has = Bitfield::full(4);
-    let asker = Asker { peer: A, has: &has, fast: false, idle: true, current: &mut None };
+    let (confined, now) = (false, Time::ZERO);
+    let asker = Asker { peer: A, has: &has, fast: false, idle: true, confined, now, current: &mut None };
     let mut out = Vec::new();
     picker.pick_of(&BTreeSet::from([PieceIndex(1), PieceIndex(9)]), &asker, 10, &mut out);
     assert_eq!(out.iter().map(|b| (b.piece.0, b.index())).collect::<Vec<_>>(), [(1, 0), (1, 1)]);
