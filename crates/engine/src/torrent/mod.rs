@@ -293,8 +293,9 @@ impl Owner {
                 self.tell_peer(addr, PeerState::Gone, client, Some(reason));
             }
             machine::TorrentEvent::Banned { addr, violation } => {
-                let _ =
-                    self.news.send(TorrentEvent::Warning(format!("{addr} is banned: {}", violation.name())));
+                self.tell_peer(addr, PeerState::Banned, None, Some(Departure::Violation(violation)));
+                let text = format!("{addr} is banned: {}", violation.name());
+                let _ = self.news.send(TorrentEvent::Warning(text));
             }
             // The user hears of it when the files have their names: see `DiskEvent::Finished`.
             machine::TorrentEvent::Complete => {}
