@@ -11,7 +11,7 @@ use samara_proto::bencode::write_dict;
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{BLOCK_LEN, Block, PeerId, PeerKey, PieceIndex, Sha256Hash, WireHash};
 use samara_proto::layout::Layout;
-use samara_proto::merkle::{HashRequest, HashTree, layer_root};
+use samara_proto::merkle::{HashRequest, HashTree, layer_root, parent};
 use samara_proto::metainfo::Info;
 use samara_proto::peer::{Command, Departure, Event, Extended, Hello, Violation};
 use samara_proto::time::Time;
@@ -51,7 +51,7 @@ struct Truth {
 impl Truth {
     /// One file, in the format that `kind` chooses.
     fn new(kind: u8) -> Self {
-        let layer: Vec<u8> = (0..PIECES).flat_map(|n| [n as u8 + 1; 32]).collect();
+        let layer: Vec<u8> = (0..PIECES).flat_map(|n| parent(&leaf(n, 0), &leaf(n, 1)).0).collect();
         let root = layer_root(&layer, PIECE_LEN).expect("a whole number of hashes");
         let (v1, v2) = (kind % 3 != 1, !kind.is_multiple_of(3));
         let mut raw = Vec::new();
@@ -91,8 +91,14 @@ impl Truth {
     fn hashes(&self, request: &HashRequest) -> Option<Vec<u8>> {
         let mut tree = HashTree::new(self.root, LEN, PIECE_LEN);
         tree.set_layer(&self.layer).expect("the layer leads to the root");
-        tree.answer(request)
+        let leaves = |n: u32| [leaf(n, 0), leaf(n, 1)];
+        tree.answer(request).or_else(|| tree.answer_leaves(request, &leaves(tree.leaf_piece(request)?)))
     }
+}
+
+/// The SHA-256 of a block, if it is right.
+fn leaf(piece: u32, block: u32) -> Sha256Hash {
+    Sha256Hash([(piece * 2 + block) as u8 + 1; 32])
 }
 
 /// A connection as the torrent knows it.
@@ -120,6 +126,10 @@ struct World {
     have: Bitfield,
     /// Which version of its bytes came; 0 is the right one.
     stored: BTreeMap<Block, u32>,
+    /// Pieces whose leaves are asked for.
+    reading: Vec<PieceIndex>,
+    /// Pieces that are wrong, of which some blocks are to be discarded.
+    judged: BTreeSet<PieceIndex>,
     /// From where wrong blocks came.
     liars: BTreeSet<IpAddr>,
     wanted: bool,
@@ -146,7 +156,7 @@ impl World {
             Torrent::with_info(config, truth.known(knowledge % 3 == 1), seed, now)
                 .expect("it can be laid out")
         };
-        let (links, connecting, banned, stored, liars) = Default::default();
+        let (links, connecting, banned, stored, reading, judged, liars) = Default::default();
         let have = Bitfield::new(PIECES);
         let (next_key, ready, wanted, paused, stopped) = (1, false, true, false, false);
         let mut world = Self {
@@ -160,6 +170,8 @@ impl World {
             ready,
             have,
             stored,
+            reading,
+            judged,
             liars,
             wanted,
             paused,
@@ -259,25 +271,35 @@ impl World {
     /// The storage hashed a piece that is whole.
     fn verdict(&mut self, digests: bool) {
         let Some(piece) = self.whole_pieces().first().copied() else { return };
-        let blocks: Vec<_> = self.stored.extract_if(.., |b, _| b.piece == piece).collect();
+        let blocks: Vec<_> =
+            self.stored.iter().filter(|(b, _)| b.piece == piece).map(|(b, v)| (*b, *v)).collect();
         let ok = blocks.iter().all(|(_, version)| *version == 0);
         if ok {
             self.have.insert(piece);
+            self.stored.retain(|b, _| b.piece != piece);
+        } else {
+            self.judged.insert(piece);
         }
-        let digest = |(b, version): (Block, u32)| (b.index(), Sha256Hash([version as u8; 32]));
+        let digest = |(b, version): (Block, u32)| {
+            (
+                b.index(),
+                if version == 0 { leaf(piece.0, b.index()) } else { Sha256Hash([255 - version as u8; 32]) },
+            )
+        };
         let digests = blocks.into_iter().map(digest).filter(|_| digests).collect();
         self.handle(Happening::Verified { piece, ok, digests });
     }
 
     fn whole_pieces(&self) -> Vec<PieceIndex> {
         let whole = |p: &PieceIndex| self.truth.layout.blocks(*p).all(|b| self.stored.contains_key(&b));
-        (0..PIECES).map(PieceIndex).filter(whole).collect()
+        (0..PIECES).map(PieceIndex).filter(|p| !self.judged.contains(p)).filter(whole).collect()
     }
 
     fn lose(&mut self, input: &mut Input<'_>) {
         let stored = self.stored.keys().nth(input.below(self.stored.len())).map(|b| b.piece);
         let Some(piece) = stored else { return };
         self.stored.retain(|b, _| b.piece != piece);
+        self.judged.remove(&piece);
         self.handle(Happening::Lost { piece });
     }
 
@@ -287,7 +309,9 @@ impl World {
                 self.stopped = true;
                 self.handle(Happening::Stop);
             }
-            2..=60 => {
+            2..=20 => self.leaves(true),
+            21..=30 => self.leaves(false),
+            31..=60 => {
                 self.paused = true;
                 self.handle(Happening::Pause);
             }
@@ -356,6 +380,11 @@ impl World {
                     assert!(self.stored.insert(block, data).is_none(), "stores {block:?} twice");
                     self.liars.extend(self.links.get(&peer).filter(|_| data > 0).map(|link| link.ip));
                 }
+                Output::Discard { piece, blocks } => self.discard(piece, blocks),
+                Output::ReadLeaves { piece } => {
+                    assert!(self.have.has(piece) && self.truth.info.format().has_v2());
+                    self.reading.push(piece);
+                }
                 Output::Event(event) => self.news(&event),
             }
         }
@@ -365,6 +394,21 @@ impl World {
         assert!(links + connecting <= MAX_PEERS, "too many connections");
         let stats = self.torrent.stats();
         assert!(stats.done <= stats.wanted, "{stats:?}");
+    }
+
+    fn discard(&mut self, piece: PieceIndex, blocks: Option<Vec<u32>>) {
+        assert!(!self.have.has(piece), "lets go of {piece:?}, which is had");
+        let named = |block: &Block| blocks.as_ref().is_none_or(|blocks| blocks.contains(&block.index()));
+        let gone = self.stored.extract_if(.., |block, _| block.piece == piece && named(block)).count();
+        assert!(gone > 0 || blocks.is_none(), "lets go of blocks of {piece:?} that are not there");
+        self.judged.remove(&piece);
+    }
+
+    /// The storage read leaves, or could not.
+    fn leaves(&mut self, ok: bool) {
+        let Some(piece) = self.reading.pop() else { return };
+        let leaves = if ok { vec![leaf(piece.0, 0), leaf(piece.0, 1)] } else { Vec::new() };
+        self.handle(Happening::Leaves { piece, leaves });
     }
 
     fn sent(&mut self, peer: PeerKey, command: Command) {
@@ -529,7 +573,10 @@ fn event(truth: &Truth, link: &mut Link, input: &mut Input<'_>) -> Event<u32> {
             ..Extended::default()
         }),
         12 => {
-            Event::HashRequest(HashRequest { root: truth.root, base: 1, index: 0, count: 8, proof_layers: 2 })
+            let (base, index) = (u32::from(input.flag()), 2 * u32::from(input.byte() % 8));
+            let (count, proof_layers) = if base == 0 { (2, 0) } else { (8, 2) };
+            let index = index * (1 - base);
+            Event::HashRequest(HashRequest { root: truth.root, base, index, count, proof_layers })
         }
         13 => Event::MetadataRequest(input.byte().into()),
         14 => Event::Sent { payload: input.short().into() },

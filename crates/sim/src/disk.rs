@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use samara_proto::bitfield::Bitfield;
-use samara_proto::ids::{Block, PieceIndex, Sha256Hash};
+use samara_proto::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash};
 use samara_proto::layout::Layout;
 use samara_proto::time::Time;
 use samara_proto::torrent::Expected;
@@ -138,13 +138,31 @@ impl Disk {
     /// The next verdict that is due.
     pub fn verdict(&mut self, now: Time) -> Option<Verdict> {
         let (_, verdict) = self.verdicts.pop_front_if(|(at, _)| *at <= now)?;
-        let blocks = self.pending.remove(&verdict.piece).unwrap_or_default();
         if verdict.ok {
+            self.pending.remove(&verdict.piece);
             self.truth.insert(verdict.piece);
-        } else {
-            self.rejected += blocks.values().map(|data| u64::from(data.block.len)).sum::<u64>();
         }
         Some(verdict)
+    }
+
+    /// Lets go of blocks of a piece that is not right: of all, or of these.
+    pub fn discard(&mut self, piece: PieceIndex, which: Option<&[u32]>) {
+        let Some(blocks) = self.pending.get_mut(&piece) else { return };
+        let gone = blocks.extract_if(.., |n, _| which.is_none_or(|which| which.contains(n)));
+        self.rejected += gone.map(|(_, data)| u64::from(data.block.len)).sum::<u64>();
+        if blocks.is_empty() {
+            self.pending.remove(&piece);
+        }
+    }
+
+    /// The leaves of a piece of a v2 file that is here. Who lies tells nothing.
+    pub fn leaves(&self, piece: PieceIndex) -> Vec<Sha256Hash> {
+        let layout = &self.sample.layout;
+        let Some(part) = layout.file_piece(piece).filter(|_| self.lies == Lies::Never) else {
+            return Vec::new();
+        };
+        let blocks = (0..part.len.div_ceil(BLOCK_LEN)).map(|n| layout.block(piece, n));
+        blocks.map(|block| self.sample.digest(&block, true)).collect()
     }
 
     /// The bytes of a block: `None` if it never answers, `Some(None)` if it has not got them.

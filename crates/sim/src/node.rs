@@ -319,6 +319,11 @@ impl Node {
                 self.news.lied_to.extend(liar.map(|conn| conn.addr.ip()));
                 self.disk.store(now, block, data, &expected, suspected);
             }
+            Output::Discard { piece, blocks } => self.disk.discard(piece, blocks.as_deref()),
+            Output::ReadLeaves { piece } => {
+                let leaves = self.disk.leaves(piece);
+                self.torrent.handle(now, Input::Leaves { piece, leaves });
+            }
             Output::Event(event) => self.hear(now, event),
         }
     }

@@ -146,12 +146,9 @@ fn liars_among_many_are_all_found_and_nobody_else() {
         let scenario = Scenario::new(sample, crowd(&[Member::SLY; 3]));
         let (report, world) = scenario.run(seed);
         justice_was_done(&scenario, &world, seed);
-        // A few pieces for each liar, whatever the size of the torrent.
-        let most = if small {
-            scenario.sample.info.total_size() / 2
-        } else {
-            3 * 2 * u64::from(scenario.sample.info.piece_length())
-        };
+        // A few pieces for each liar; with a hash tree, and pieces long enough for it to matter, next to nothing.
+        let pieces = if small || format.has_v2() { 3 } else { 6 };
+        let most = pieces * u64::from(scenario.sample.info.piece_length()).max(100 * KIB);
         assert!(report.stats.iter().all(|s| s.wasted <= most), "seed {seed}: {:?}", report.stats);
     }
 }
@@ -162,7 +159,7 @@ fn one_honest_seed_prevails_against_many_liars() {
         &[Member::SEED, Member::SLY, Member::LEECH],
         &[Member::SEED, Member::SLY, Member::SLY, Member::LEECH, Member::LEECH],
         &[Member::SEED, Member::SLY, Member::SLY, Member::SLY, Member::SLY, Member::LEECH],
-        &[Member::SEED, Member::SLY, Member::MUTE, Member::LIAR, Member::LEECH, Member::MAGNET],
+        &[Member::SEED, Member::SLY, Member::LIAR, Member::LEECH, Member::MAGNET],
     ];
     for (seed, format) in all_formats().take(24) {
         let cast = casts[seed as usize % casts.len()];

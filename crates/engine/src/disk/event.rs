@@ -83,7 +83,7 @@ pub enum DiskEvent {
         /// The piece.
         piece: PieceIndex,
         /// The hashes agree and the data is written (to the page cache): it may be announced and is served. If not,
-        /// its data is gone and all of its blocks are needed again.
+        /// its blocks are kept until they are discarded.
         ok: bool,
         /// The SHA-256 of each block that came, by its index: if the piece is wrong, or its blocks were stored as
         /// suspected. Empty if they could not be read back.
@@ -94,6 +94,13 @@ pub enum DiskEvent {
     Lost {
         /// The piece.
         piece: PieceIndex,
+    },
+    /// The leaves of a piece that is had, as was asked.
+    Leaves {
+        /// The piece.
+        piece: PieceIndex,
+        /// The SHA-256 of each block, as far as it belongs to the piece's file; empty if it cannot be read.
+        leaves: Vec<Sha256Hash>,
     },
     /// Every wanted file is whole and has its final name; links are made. Comes once; also right after opening, if
     /// there was nothing left to do.

@@ -265,6 +265,26 @@ impl Piece {
         Ok(digests)
     }
 
+    /// Lets go of these blocks of a whole piece that was verified, as if they had not come. SHA-1 begins anew; the
+    /// leaves of what stays are kept.
+    pub(super) fn discard(&mut self, blocks: &[u32]) {
+        for &n in blocks {
+            let Some(slot @ (Slot::Held(_) | Slot::Written)) = self.slots.get_mut(n as usize) else {
+                continue;
+            };
+            self.held -= u32::from(matches!(slot, Slot::Held(_)));
+            *slot = Slot::Missing;
+            self.missing += 1;
+            if let Some(leaf) = self.leaves.as_mut().and_then(|leaves| leaves.hashes.get_mut(n as usize)) {
+                *leaf = None;
+            }
+        }
+        self.passed = 0;
+        self.sha1 = self.expected.v1.map(|_| Sha1::new());
+        self.cursor = if self.sha1.is_some() { 0 } else { self.slots.len() as u32 };
+        self.advance();
+    }
+
     /// Number of blocks in memory: all of them, or only those that will not have to be read back once they are
     /// written.
     pub(super) const fn held(&self, hashed_only: bool) -> u32 {

@@ -213,6 +213,8 @@ impl Owner {
                 Output::Store { block, data, expected, suspected, .. } => {
                     self.store.push(StoreJob { block, data, expected, suspected });
                 }
+                Output::Discard { piece, blocks } => self.discard(piece, blocks),
+                Output::ReadLeaves { piece } => self.read_leaves(piece),
                 Output::Event(event) => self.machine_event(event),
             }
         }
@@ -220,6 +222,20 @@ impl Owner {
             opened.storage.store(&mut self.store);
         }
         self.links.flush();
+    }
+
+    /// In order with what is stored.
+    fn discard(&mut self, piece: PieceIndex, blocks: Option<Vec<u32>>) {
+        if let Data::Open(opened) = &self.data {
+            opened.storage.store(&mut self.store);
+            opened.storage.discard(piece, blocks);
+        }
+    }
+
+    fn read_leaves(&self, piece: PieceIndex) {
+        if let Data::Open(opened) = &self.data {
+            opened.storage.leaves(piece);
+        }
     }
 
     fn handle(&mut self, input: Input<Buf>) {
@@ -328,6 +344,7 @@ impl Owner {
                 self.handle(Input::Verified { piece, ok, digests });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
+            DiskEvent::Leaves { piece, leaves } => self.handle(Input::Leaves { piece, leaves }),
             DiskEvent::Finished => self.finished(),
             DiskEvent::Displaced { from, to } => {
                 let text = format!("{} was in the way and is now {}", from.display(), to.display());

@@ -110,7 +110,8 @@ pub enum Input<B> {
         /// As long as the torrent has pieces.
         have: Bitfield,
     },
-    /// A piece that was stored whole was hashed.
+    /// A piece that was stored whole was hashed. If it is wrong its blocks stay with the storage until
+    /// [`Output::Discard`] says which of them are to come again.
     Verified {
         /// Which.
         piece: PieceIndex,
@@ -124,6 +125,13 @@ pub enum Input<B> {
     Lost {
         /// Which.
         piece: PieceIndex,
+    },
+    /// What [`Output::ReadLeaves`] asked for.
+    Leaves {
+        /// Which piece.
+        piece: PieceIndex,
+        /// The SHA-256 of each of its blocks, as far as they belong to its file; empty if it cannot be read.
+        leaves: Vec<Sha256Hash>,
     },
     /// From now on these files are wanted, by index; files beyond its end are not.
     Select(Vec<bool>),
@@ -172,7 +180,7 @@ pub enum Output<B> {
     Store {
         /// Who sent it.
         peer: PeerKey,
-        /// Which. Never twice the same until `Verified { ok: false }`, `Lost` or a restart.
+        /// Which. Never twice the same until [`Output::Discard`] or a restart.
         block: Block,
         /// Its bytes.
         data: B,
@@ -180,6 +188,19 @@ pub enum Output<B> {
         expected: Expected,
         /// The piece failed before: its digests are needed also if it is right.
         suspected: bool,
+    },
+    /// Let go of these blocks of a piece, if they are there; they come again. In order with `Store`: what was stored
+    /// before is meant, what is stored later is not.
+    Discard {
+        /// Which piece.
+        piece: PieceIndex,
+        /// Which blocks, by index; `None` is all.
+        blocks: Option<Vec<u32>>,
+    },
+    /// Hash the blocks of a piece that is verified (v2), and answer with `Leaves`. At most a few at a time.
+    ReadLeaves {
+        /// Which.
+        piece: PieceIndex,
     },
     /// News for the user.
     Event(TorrentEvent),

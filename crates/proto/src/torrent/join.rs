@@ -167,6 +167,8 @@ impl<B> Torrent<B> {
         if let Some(shape) = &mut self.shape {
             shape.hashes.gone(key);
         }
+        self.leaves.gone(key);
+        self.on_no_leaves(key, None);
         self.ids.retain(|_, k| *k != key);
         self.fill_slots();
         self.ask_everyone();

@@ -18,7 +18,9 @@ mod choker;
 mod hashes;
 mod join;
 mod learn;
+mod leaves;
 mod metadata;
+mod naming;
 mod parole;
 mod partial;
 mod peer;
@@ -47,7 +49,9 @@ pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, S
 use blame::Blame;
 use choker::Choker;
 use hashes::Hashes;
+use leaves::Leaves;
 use metadata::Metadata;
+use naming::Naming;
 use peer::Peer;
 use picker::Picker;
 use rate::Rate;
@@ -92,6 +96,8 @@ pub struct Torrent<B> {
     choker: Choker,
     slots: Slots,
     blame: Blame,
+    naming: Naming,
+    leaves: Leaves,
     /// The fetch of the info dictionary, as long as it is not known.
     metadata: Option<Metadata>,
     shape: Option<Shape>,
@@ -122,6 +128,8 @@ impl<B> Torrent<B> {
             choker: Choker::new(now),
             slots: Slots::new(config.upload_slots, now),
             blame: Blame::default(),
+            naming: Naming::default(),
+            leaves: Leaves::new(now),
             config,
             hashes,
             now,
@@ -169,6 +177,7 @@ impl<B> Torrent<B> {
             Input::Ready { have } => self.on_ready(have),
             Input::Verified { piece, ok, digests } => self.on_verified(piece, ok, &digests),
             Input::Lost { piece } => self.on_lost(piece),
+            Input::Leaves { piece, leaves } => self.on_leaves(piece, &leaves),
             Input::Select(wanted) => self.on_select(wanted),
             Input::Pause => self.on_pause(),
             Input::Resume => self.on_resume(),

@@ -158,6 +158,13 @@ impl Partial {
         if self.missing == 0 { Arrival::Whole } else { Arrival::New }
     }
 
+    /// A block that is here is wrong, and is needed again.
+    pub(super) fn spoil(&mut self, index: u32) {
+        let Some(slot @ Slot::Here(_)) = self.slots.get_mut(index as usize) else { return };
+        *slot = Slot::Free;
+        (self.next, self.free, self.missing) = (self.next.min(index), self.free + 1, self.missing + 1);
+    }
+
     /// Who sent the blocks that are here, by block.
     pub(super) fn senders(&self) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {

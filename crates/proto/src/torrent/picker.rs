@@ -408,6 +408,14 @@ impl Picker {
         Some(partial)
     }
 
+    /// These blocks of a whole piece are wrong; the rest is proven right, and stays. Anybody may bring them.
+    pub(super) fn spoil(&mut self, piece: PieceIndex, blocks: &[u32]) {
+        let Some(partial) = self.started.get_mut(&piece) else { return };
+        blocks.iter().for_each(|index| partial.spoil(*index));
+        (partial.owner, partial.closed) = (None, None);
+        self.index(piece);
+    }
+
     fn refresh_all(&mut self) {
         for piece in (0..self.layout.num_pieces()).map(PieceIndex) {
             self.refresh(piece);

@@ -1,5 +1,7 @@
 //! The torrent by itself, its peers played by the test. Whole swarms are in `samara-sim`.
 
+mod leaves;
+
 use proptest::prelude::*;
 
 use super::*;

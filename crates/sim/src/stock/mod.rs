@@ -393,6 +393,7 @@ impl Stock {
         let len = u64::from(self.layout.piece_len(piece));
         if !ok {
             self.stats.wasted += len;
+            self.out.push_back(Output::Discard { piece, blocks: None });
             return self.blame(&senders);
         }
         self.stats.done += len;
