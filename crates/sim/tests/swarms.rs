@@ -154,6 +154,20 @@ fn liars_among_many_are_all_found_and_nobody_else() {
 }
 
 #[test]
+fn a_seldom_lie_convicts_when_the_piece_comes_again() {
+    for (seed, format) in all_formats().take(9) {
+        let lies = if seed % 2 == 0 { Lies::Seldom } else { Lies::Now };
+        let mut scenario = Scenario::new(large(format), crowd(&[Member { lies, ..Member::SLY }; 3]));
+        // So slow that nobody fetches a piece alone.
+        scenario.path.rate = 6_000;
+        let (_, world) = scenario.run(seed);
+        justice_was_done(&scenario, &world, seed);
+        let banned: usize = world.nodes.iter().map(|node| node.news.banned.len()).sum();
+        assert!(banned > 0, "seed {seed}");
+    }
+}
+
+#[test]
 fn one_honest_seed_prevails_against_many_liars() {
     let casts: [&[Member]; 4] = [
         &[Member::SEED, Member::SLY, Member::LEECH],
