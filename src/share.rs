@@ -122,6 +122,8 @@ impl All {
         match state {
             PeerState::Connected => self.peers.insert(peer),
             PeerState::Gone => self.peers.remove(&peer),
+            // Where it was connected, that it is gone follows.
+            PeerState::Banned => return,
         };
         self.stale = true;
     }

@@ -152,6 +152,8 @@ pub enum PeerState {
     Connected,
     /// It is gone.
     Gone,
+    /// It is banned for the rest of the run, for the reason given. It may be gone already.
+    Banned,
 }
 
 /// Where a torrent stands.
@@ -193,6 +195,8 @@ pub struct Snapshot {
     pub peers: u32,
     /// Those of them that have everything.
     pub seeds: u32,
+    /// Hosts that were banned so far.
+    pub banned: u32,
     /// How full each of at most 64 equal stretches of the torrent is, 0 to 255.
     pub piece_map: Vec<u8>,
 }

@@ -114,6 +114,7 @@ impl Owner {
             uploaded: stats.uploaded,
             peers: stats.peers,
             seeds: stats.seeds,
+            banned: stats.banned,
             piece_map: match &self.data {
                 Data::Open(opened) => piece_map(&opened.storage.have()),
                 Data::Unknown | Data::Opening => Vec::new(),

@@ -210,9 +210,11 @@ impl Owner {
                 Output::Send { peer, command } => self.links.send(peer, command),
                 Output::Connect { addr } => self.links.connect(addr),
                 Output::Disconnect { peer, reason } => self.links.send(peer, Command::Close(reason)),
-                Output::Store { block, data, expected, .. } => {
-                    self.store.push(StoreJob { block, data, expected });
+                Output::Store { block, data, expected, suspected, .. } => {
+                    self.store.push(StoreJob { block, data, expected, suspected });
                 }
+                Output::Discard { piece, blocks } => self.discard(piece, blocks),
+                Output::ReadLeaves { piece } => self.read_leaves(piece),
                 Output::Event(event) => self.machine_event(event),
             }
         }
@@ -220,6 +222,20 @@ impl Owner {
             opened.storage.store(&mut self.store);
         }
         self.links.flush();
+    }
+
+    /// In order with what is stored.
+    fn discard(&mut self, piece: PieceIndex, blocks: Option<Vec<u32>>) {
+        if let Data::Open(opened) = &self.data {
+            opened.storage.store(&mut self.store);
+            opened.storage.discard(piece, blocks);
+        }
+    }
+
+    fn read_leaves(&self, piece: PieceIndex) {
+        if let Data::Open(opened) = &self.data {
+            opened.storage.leaves(piece);
+        }
     }
 
     fn handle(&mut self, input: Input<Buf>) {
@@ -293,8 +309,9 @@ impl Owner {
                 self.tell_peer(addr, PeerState::Gone, client, Some(reason));
             }
             machine::TorrentEvent::Banned { addr, violation } => {
-                let _ =
-                    self.news.send(TorrentEvent::Warning(format!("{addr} is banned: {}", violation.name())));
+                self.tell_peer(addr, PeerState::Banned, None, Some(Departure::Violation(violation)));
+                let text = format!("{addr} is banned: {}", violation.name());
+                let _ = self.news.send(TorrentEvent::Warning(text));
             }
             // The user hears of it when the files have their names: see `DiskEvent::Finished`.
             machine::TorrentEvent::Complete => {}
@@ -323,10 +340,11 @@ impl Owner {
 
     fn disk_event(&mut self, event: DiskEvent) {
         match event {
-            DiskEvent::Verified { piece, ok, bad_blocks } => {
-                self.handle(Input::Verified { piece, ok, bad: bad_blocks });
+            DiskEvent::Verified { piece, ok, digests } => {
+                self.handle(Input::Verified { piece, ok, digests });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
+            DiskEvent::Leaves { piece, leaves } => self.handle(Input::Leaves { piece, leaves }),
             DiskEvent::Finished => self.finished(),
             DiskEvent::Displaced { from, to } => {
                 let text = format!("{} was in the way and is now {}", from.display(), to.display());

@@ -5,7 +5,7 @@
 //! seed, so a run can be repeated from (seed, inputs). Everything it holds per peer, piece and address is bounded.
 //!
 //! Decisions live in machines of their own, which know nothing of each other: the *roster* (addresses), the *picker*
-//! (pieces and blocks, with *rarity* and *partials*), the *window* (requests under way), the *choker*, *metadata* and
+//! (pieces and blocks, with *rarity* and *partials*), *blame* (who sent what of pieces that failed), the *window* (requests under way), the *choker*, *metadata* and
 //! *hashes*. This type carries what one learns to the others. It refuses to: open sockets or files, hash payload, find
 //! peers, limit rates, or serve blocks (connections do that by themselves, once unchoked).
 //!
@@ -13,11 +13,15 @@
 //! its own tests; whole swarms of this type are tested in `samara-sim`.
 
 mod api;
+mod blame;
 mod choker;
 mod hashes;
 mod join;
 mod learn;
+mod leaves;
 mod metadata;
+mod naming;
+mod parole;
 mod partial;
 mod peer;
 mod picker;
@@ -42,9 +46,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
+use blame::Blame;
 use choker::Choker;
 use hashes::Hashes;
+use leaves::Leaves;
 use metadata::Metadata;
+use naming::Naming;
 use peer::Peer;
 use picker::Picker;
 use rate::Rate;
@@ -88,6 +95,9 @@ pub struct Torrent<B> {
     roster: Roster,
     choker: Choker,
     slots: Slots,
+    blame: Blame,
+    naming: Naming,
+    leaves: Leaves,
     /// The fetch of the info dictionary, as long as it is not known.
     metadata: Option<Metadata>,
     shape: Option<Shape>,
@@ -103,6 +113,7 @@ pub struct Torrent<B> {
     done: u64,
     wanted: u64,
     wasted: u64,
+    banned: u32,
     down: Rate,
     up: Rate,
     out: VecDeque<Output<B>>,
@@ -116,6 +127,9 @@ impl<B> Torrent<B> {
             roster: Roster::new(rng.next_u64()),
             choker: Choker::new(now),
             slots: Slots::new(config.upload_slots, now),
+            blame: Blame::default(),
+            naming: Naming::default(),
+            leaves: Leaves::new(now),
             config,
             hashes,
             now,
@@ -135,6 +149,7 @@ impl<B> Torrent<B> {
             done: 0,
             wanted: 0,
             wasted: 0,
+            banned: 0,
             down: Rate::new(now),
             up: Rate::new(now),
             out: VecDeque::new(),
@@ -160,8 +175,9 @@ impl<B> Torrent<B> {
             Input::Candidates { source, addrs } => self.on_candidates(source, &addrs),
             Input::Peer { peer, event } => self.on_event(peer, event),
             Input::Ready { have } => self.on_ready(have),
-            Input::Verified { piece, ok, bad } => self.on_verified(piece, ok, &bad),
+            Input::Verified { piece, ok, digests } => self.on_verified(piece, ok, &digests),
             Input::Lost { piece } => self.on_lost(piece),
+            Input::Leaves { piece, leaves } => self.on_leaves(piece, &leaves),
             Input::Select(wanted) => self.on_select(wanted),
             Input::Pause => self.on_pause(),
             Input::Resume => self.on_resume(),
@@ -277,6 +293,7 @@ impl<B> Torrent<B> {
             seeds: active().filter(|p| p.is_seed()).count() as u32,
             connections: (self.peers.len() + self.roster.connecting()) as u32,
             candidates: self.roster.len() as u32,
+            banned: self.banned,
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::api::PeerStatus;
+use super::blame::Standing;
 use super::rate::Rate;
 use super::seeding::Offers;
 use super::window::Window;
@@ -138,6 +139,8 @@ pub(super) struct Peer {
     pub(super) starved: bool,
     /// Not asked before: it refused although it does not choke us, or is too slow.
     pub(super) held_until: Time,
+    /// What is known against its host.
+    pub(super) standing: Standing,
 
     pub(super) down: Rate,
     pub(super) up: Rate,
@@ -173,6 +176,7 @@ impl Peer {
             progress: now,
             starved: false,
             held_until: now,
+            standing: Standing::Clear,
             down: Rate::new(now),
             up: Rate::new(now),
         }
@@ -240,6 +244,25 @@ impl Peer {
 
     pub(super) fn is_idle(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    /// For how long nothing has been asked of it; `None` if something is.
+    pub(super) fn idle_for(&self, now: Time) -> Option<Duration> {
+        self.is_idle().then(|| now.since(self.progress))
+    }
+
+    /// The pieces of which it was asked for blocks.
+    pub(super) fn asked_pieces(&self) -> BTreeSet<PieceIndex> {
+        self.requests.iter().map(|(block, _)| block.piece).collect()
+    }
+
+    /// Takes the requests for a piece off the list.
+    pub(super) fn forget_piece(&mut self, piece: PieceIndex) -> Vec<Block> {
+        let (gone, kept) =
+            std::mem::take(&mut self.requests).into_iter().partition(|(b, _)| b.piece == piece);
+        self.requests = kept;
+        let gone: VecDeque<(Block, Time)> = gone;
+        gone.into_iter().map(|(block, _)| block).collect()
     }
 
     /// Notes that it was asked for blocks.
@@ -312,6 +335,7 @@ impl Peer {
             peer_interested: self.peer_interested,
             peer_choked: self.peer_choked,
             snubbed: self.window.is_snubbed(),
+            suspect: self.standing == Standing::Suspect,
             requests: self.requests.len() as u32,
             window: self.window.size(),
             round_trip: self.window.round_trip(),

@@ -5,7 +5,8 @@
 //! was asked for, it is asked for blocks that others are slow to bring.
 //!
 //! A fast peer fetches pieces alone, and neighbours in a row, up to [`RUN`] bytes: the hash and write cursors of the
-//! disk like that, and one sender of a bad piece is known at once. A piece that failed is fetched alone whoever asks.
+//! disk like that, and one sender of a bad piece is known at once. A piece that failed is fetched alone whoever asks, and
+//! a suspect gets no others; such pieces are closed to everyone else for a while ([`Partial::is_closed_to`]).
 //!
 //! The cost is O(1) a block, and per piece O(started pieces) at worst or what [`Rarity`] says. At most
 //! [`MOST_STARTED`] pieces are under way. Availability, the wanted set and the started pieces meet only here, so that
@@ -22,6 +23,7 @@ use crate::bitfield::Bitfield;
 use crate::ids::{BLOCK_LEN, Block, PeerKey, PieceIndex};
 use crate::layout::Layout;
 use crate::rng::Rng;
+use crate::time::Time;
 
 /// Pieces under way at once, and blocks in them (but for one piece a peer, however large).
 const MOST_STARTED: usize = 4096;
@@ -43,6 +45,10 @@ pub(super) struct Asker<'a> {
     pub(super) fast: bool,
     /// It has no request under way.
     pub(super) idle: bool,
+    /// It gets only pieces that nobody else contributes to.
+    pub(super) confined: bool,
+    /// The present.
+    pub(super) now: Time,
     /// The piece it is at, updated here.
     pub(super) current: &'a mut Option<PieceIndex>,
 }
@@ -173,12 +179,13 @@ impl Picker {
         let goal = out.len() + n;
         while out.len() < goal {
             // A peer may lose a piece (BEP 54) that it was asked for in part.
-            let going_on = asker.current.filter(|p| asker.has.has(*p) && self.has_free(*p));
+            let going_on =
+                asker.current.filter(|p| asker.has.has(*p) && self.has_free(*p) && self.may_have(*p, asker));
             let Some(piece) = going_on.or_else(|| self.next_piece(asker)) else { break };
             *asker.current = Some(piece);
             self.take_from(piece, asker.peer, goal, out);
         }
-        if out.is_empty() && asker.idle && self.all_asked() {
+        if out.is_empty() && asker.idle && !asker.confined && self.all_asked(asker.now) {
             self.pick_busy(asker, n.min(END_GAME), out);
         }
     }
@@ -193,7 +200,7 @@ impl Picker {
     ) {
         let goal = out.len() + n;
         for &piece in allowed.iter().filter(|p| asker.has.has(**p)) {
-            if out.len() < goal && (self.has_free(piece) || self.start(piece)) {
+            if out.len() < goal && self.may_take(piece, asker) {
                 self.take_from(piece, asker.peer, goal, out);
             }
         }
@@ -213,15 +220,35 @@ impl Picker {
         self.wanted.has(piece) && self.started.get(&piece).is_some_and(|p| p.free() > 0)
     }
 
-    /// Nothing is left of which nobody was asked.
-    pub(super) fn all_asked(&self) -> bool {
-        self.rarity.open_count() == 0 && self.shared.is_empty() && self.owned.is_empty()
+    /// Whether `asker` may contribute to a piece, if it is started.
+    fn may_have(&self, piece: PieceIndex, asker: &Asker<'_>) -> bool {
+        let Some(partial) = self.started.get(&piece) else { return true };
+        let own = partial.owner == Some(asker.peer) && partial.closed.is_some();
+        if asker.confined { own } else { !partial.is_closed_to(asker.peer, asker.now) }
+    }
+
+    /// Whether a piece that `asker` is to have at any price has blocks for it; starts it if need be.
+    fn may_take(&mut self, piece: PieceIndex, asker: &Asker<'_>) -> bool {
+        if self.start(piece) && (asker.confined || self.failed.contains(&piece)) {
+            self.claim(piece, asker);
+        }
+        self.has_free(piece) && self.may_have(piece, asker)
+    }
+
+    /// The first of `set` that `asker` has and may contribute to.
+    fn first_of(&self, set: &BTreeSet<PieceIndex>, asker: &Asker<'_>) -> Option<PieceIndex> {
+        set.iter().copied().find(|piece| asker.has.has(*piece) && self.may_have(*piece, asker))
+    }
+
+    /// Nothing is left of which nobody was asked, but for what is somebody's alone.
+    pub(super) fn all_asked(&self, now: Time) -> bool {
+        let closed = |p: &PieceIndex| self.started.get(p).is_some_and(|part| part.is_closed(now));
+        self.rarity.open_count() == 0 && self.shared.is_empty() && self.owned.iter().all(closed)
     }
 
     /// The piece to go on with when the current one has no free block.
     fn next_piece(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
-        let of_peer = |set: &BTreeSet<PieceIndex>| set.iter().copied().find(|p| asker.has.has(*p));
-        if let Some(piece) = of_peer(&self.shared) {
+        if let Some(piece) = self.first_of(&self.shared, asker) {
             self.claim(piece, asker);
             return Some(piece);
         }
@@ -230,7 +257,7 @@ impl Picker {
             self.claim(piece, asker);
             return Some(piece);
         }
-        of_peer(&self.owned)
+        self.first_of(&self.owned, asker)
     }
 
     fn fresh_piece(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
@@ -253,11 +280,14 @@ impl Picker {
         (!next.0.is_multiple_of(run) && has.has(next) && self.rarity.is_open(next)).then_some(next)
     }
 
-    /// Makes a fast peer fetch the piece alone; so does one that failed before, to find out who lied.
+    /// Makes a fast peer fetch the piece alone; and a suspect, or whoever takes a piece that failed before, so that who
+    /// lied is found out: then nobody may help.
     fn claim(&mut self, piece: PieceIndex, asker: &Asker<'_>) {
-        let alone = (asker.fast && !self.sequential) || self.failed.contains(&piece);
+        let closed = asker.confined || self.failed.contains(&piece);
+        let alone = (asker.fast && !self.sequential) || closed;
         let Some(partial) = self.started.get_mut(&piece).filter(|_| alone) else { return };
         partial.owner = Some(asker.peer);
+        partial.closed = closed.then_some(asker.now);
         self.index(piece);
     }
 
@@ -280,8 +310,9 @@ impl Picker {
     fn pick_busy(&mut self, asker: &Asker<'_>, n: usize, out: &mut Vec<Block>) {
         let from = PieceIndex(self.rng.below(u64::from(self.layout.num_pieces())) as u32);
         let around = self.started.range(from..).chain(self.started.range(..from));
-        let pieces =
-            around.filter(|(p, part)| asker.has.has(**p) && self.wanted.has(**p) && !part.is_whole());
+        let pieces = around
+            .filter(|(p, part)| asker.has.has(**p) && self.wanted.has(**p) && !part.is_whole())
+            .filter(|(_, part)| !part.is_closed_to(asker.peer, asker.now));
         let first = self.rng.below(u64::from(u32::MAX)) as u32;
         let blocks = pieces.flat_map(|(p, part)| part.busy(asker.peer, first).map(|i| (*p, i)));
         let chosen: Vec<_> = blocks.take(n).collect();
@@ -311,6 +342,22 @@ impl Picker {
             self.started.remove(&piece);
         }
         self.refresh(piece);
+    }
+
+    /// Makes `piece` the business of `peer` alone, if nobody else contributed to it. True if so.
+    pub(super) fn confine(&mut self, piece: PieceIndex, peer: PeerKey, now: Time) -> bool {
+        let Some(partial) = self.started.get_mut(&piece).filter(|part| part.is_only(peer)) else {
+            return false;
+        };
+        partial.owner = Some(peer);
+        partial.closed = Some(now);
+        self.index(piece);
+        true
+    }
+
+    /// Who sent the blocks that are here of a started piece.
+    pub(super) fn senders(&self, piece: PieceIndex) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
+        self.started.get(&piece).into_iter().flat_map(Partial::senders)
     }
 
     /// Takes away the sole right of `peer` to `piece`, because it left or fell silent.
@@ -359,6 +406,14 @@ impl Picker {
         }
         self.refresh(piece);
         Some(partial)
+    }
+
+    /// These blocks of a whole piece are wrong; the rest is proven right, and stays. Anybody may bring them.
+    pub(super) fn spoil(&mut self, piece: PieceIndex, blocks: &[u32]) {
+        let Some(partial) = self.started.get_mut(&piece) else { return };
+        blocks.iter().for_each(|index| partial.spoil(*index));
+        (partial.owner, partial.closed) = (None, None);
+        self.index(piece);
     }
 
     fn refresh_all(&mut self) {

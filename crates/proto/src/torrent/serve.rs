@@ -116,6 +116,9 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn on_hash_request(&mut self, key: PeerKey, request: HashRequest) {
+        if self.read_leaves(key, &request) {
+            return;
+        }
         let answer = self.shape.as_ref().and_then(|shape| shape.hashes.answer(&request));
         let command = match answer {
             Some(hashes) => Command::Hashes(request, hashes),

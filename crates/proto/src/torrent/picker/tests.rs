@@ -23,13 +23,15 @@ struct Peer {
     key: PeerKey,
     has: Bitfield,
     fast: bool,
+    confined: bool,
+    now: Time,
     current: Option<PieceIndex>,
     asked: Vec<Block>,
 }
 
 impl Peer {
     fn new(key: PeerKey, has: Bitfield, fast: bool) -> Self {
-        Self { key, has, fast, current: None, asked: Vec::new() }
+        Self { key, has, fast, confined: false, now: Time::ZERO, current: None, asked: Vec::new() }
     }
 
     fn seed(key: PeerKey, pieces: u32, fast: bool) -> Self {
@@ -43,6 +45,8 @@ impl Peer {
             has: &self.has,
             fast: self.fast,
             idle: self.asked.is_empty(),
+            confined: self.confined,
+            now: self.now,
             current: &mut self.current,
         };
         picker.pick(&mut asker, n, &mut out);
@@ -140,6 +144,40 @@ fn a_failed_piece_is_fetched_alone() {
 }
 
 #[test]
+fn a_suspect_gets_pieces_of_its_own_and_nobody_helps_it_at_first() {
+    let mut picker = picker(2, 4, false);
+    let mut a = Peer::seed(A, 2, false);
+    let first = a.pick(&mut picker, 2);
+    let mut suspect = Peer { confined: true, ..Peer::seed(B, 2, false) };
+    let own = suspect.pick(&mut picker, 10);
+    assert!(own.iter().all(|b| b.piece != first[0].piece) && !own.is_empty());
+    assert!(suspect.pick(&mut picker, 10).is_empty(), "not even to help out");
+    assert!(a.pick(&mut picker, 10).iter().all(|b| b.piece == first[0].piece));
+    a.asked.clear();
+    suspect.asked.clear();
+    assert!(a.pick(&mut picker, 10).is_empty(), "the other piece is its alone");
+    assert!(suspect.pick(&mut picker, 10).is_empty(), "nor in the end game");
+    a.now = Time::ZERO + std::time::Duration::from_secs(5);
+    assert!(a.pick(&mut picker, 10).iter().any(|b| b.piece == own[0].piece), "for a while");
+}
+
+#[test]
+fn wrong_blocks_are_anybodys_and_the_rest_of_their_piece_stays() {
+    let mut picker = picker(1, 4, false);
+    let mut a = Peer::seed(A, 1, true);
+    for block in a.pick(&mut picker, 4) {
+        a.bring(&mut picker, block);
+    }
+    picker.spoil(PieceIndex(0), &[1]);
+    assert!(!picker.is_whole(PieceIndex(0)));
+    let mut b = Peer::seed(B, 1, false);
+    let again = b.pick(&mut picker, 10);
+    assert_eq!(again.iter().map(|b| b.index()).collect::<Vec<_>>(), [1]);
+    assert_eq!(b.bring(&mut picker, again[0]).0, Received::Whole);
+    assert!(picker.accept(PieceIndex(0)));
+}
+
+#[test]
 fn nothing_unwanted_or_unprovable_is_picked() {
     let mut wanted = Bitfield::new(4);
     let mut provable = Bitfield::new(4);
@@ -160,7 +198,8 @@ fn nothing_unwanted_or_unprovable_is_picked() {
 fn allowed_pieces_are_served_while_choked() {
     let mut picker = picker(4, 2, false);
     let has = Bitfield::full(4);
-    let asker = Asker { peer: A, has: &has, fast: false, idle: true, current: &mut None };
+    let (confined, now) = (false, Time::ZERO);
+    let asker = Asker { peer: A, has: &has, fast: false, idle: true, confined, now, current: &mut None };
     let mut out = Vec::new();
     picker.pick_of(&BTreeSet::from([PieceIndex(1), PieceIndex(9)]), &asker, 10, &mut out);
     assert_eq!(out.iter().map(|b| (b.piece.0, b.index())).collect::<Vec<_>>(), [(1, 0), (1, 1)]);
@@ -222,6 +261,8 @@ proptest! {
                 picker.release(block, peer.key);
             }
         }
+        // What failed is somebody's alone for a while.
+        peers[1].now = Time::ZERO + std::time::Duration::from_secs(5);
         while picker.missing() > 0 {
             let got = peers[1].pick(&mut picker, 3);
             let whole: Vec<_> = (0..pieces).map(PieceIndex).filter(|p| picker.is_whole(*p)).collect();
