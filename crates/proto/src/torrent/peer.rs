@@ -21,6 +21,8 @@ const SNUB: Duration = Duration::from_secs(20);
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// A peer that can bring a piece in this time may fetch it alone.
 const ALONE: u64 = 20;
+/// A peer that takes less than this part of what a slot carries is sluggish.
+const SLUGGISH: u64 = 8;
 /// Pieces it allows while we are choked that are remembered (BEP 6 gives 10).
 const MOST_ALLOWED: usize = 64;
 /// `have` messages remembered before the number of pieces is known.
@@ -125,6 +127,10 @@ pub(super) struct Peer {
     pub(super) last_turn: Option<Time>,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
     pub(super) dodged: u32,
+    /// When last served it took far less than a slot carries.
+    pub(super) sluggish: bool,
+    /// Bytes sent to it until the last round.
+    up_before: u64,
     /// What it was told of, if it is not to see everything that we have.
     pub(super) offers: Option<Offers>,
     /// What it gave of late.
@@ -168,6 +174,8 @@ impl Peer {
             peer_choked: true,
             last_turn: None,
             dodged: 0,
+            sluggish: false,
+            up_before: 0,
             offers: None,
             gave: WindowSum::default(),
             window: Window::new(now),
@@ -208,8 +216,13 @@ impl Peer {
         signed(self.down.total()) - signed(self.up.total())
     }
 
-    /// Once a round: notes whether it gives back.
-    pub(super) fn review_giving(&mut self, now: Time) {
+    /// Once a round: notes whether it takes what a slot carries, `turn` bytes, and whether it gives back.
+    pub(super) fn review(&mut self, now: Time, turn: u64) {
+        let took = self.up.total() - self.up_before;
+        self.up_before = self.up.total();
+        if !self.peer_choked {
+            self.sluggish = took < turn / SLUGGISH;
+        }
         if self.gave.get(now) > 0 {
             self.dodged = 0;
         } else if !self.peer_choked && self.useful > 0 {
