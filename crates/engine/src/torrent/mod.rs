@@ -5,7 +5,10 @@ mod keeper;
 mod life;
 mod links;
 mod opening;
+mod origin;
 mod readers;
+mod rest;
+mod wake;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,18 +21,26 @@ use samara_proto::metainfo::Metainfo;
 use samara_proto::peer::{self, Command, Departure, Event, Prefix};
 use samara_proto::torrent::{self as machine, Input, Known, Output, PeerStatus, Source, Torrent as Machine};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
 use self::links::Links;
-use self::opening::{OpenError, Opened, Opening};
+use self::opening::Opened;
 use self::readers::Readers;
+use self::rest::Quiet;
+use self::wake::Arrivals;
 use crate::api::{AddSource, AddTorrent, PeerState, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::disk::{Buf, DiskEvent, StoreJob};
+use crate::entry::Entry;
 use crate::handle::ReadError;
+pub(crate) use opening::{Looked, OpenError, Opening, REPORT_EVERY, all_cores, look};
+pub use origin::OriginError;
+pub(crate) use origin::{Origin, read};
+pub(crate) use rest::{Awake, AwakeOne, Basis, Dormant};
+pub(crate) use wake::{live, wake};
 
 /// Messages taken at once, so that one round of the machine serves many blocks.
 const ROUND: usize = 64;
@@ -44,8 +55,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(crate) enum ToTorrent {
     /// A connection has something to say.
     Peer(PeerKey, Vec<Event<Buf>>),
-    /// Somebody connected and asks for this torrent.
-    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix },
+    /// Somebody connected and asks for this torrent, and has a place among all connections.
+    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, permit: OwnedSemaphorePermit },
     /// A connection that we wanted, with its place among all connections; `None` if it came to nothing.
     Outgoing { addr: SocketAddr, stream: Option<(TcpStream, OwnedSemaphorePermit)> },
     /// Hashing of what is on disk got this far, in bytes.
@@ -66,12 +77,21 @@ pub(crate) enum Control {
     Stop(oneshot::Sender<()>),
 }
 
+/// How an owner ended.
+pub(crate) enum End {
+    /// The torrent is gone.
+    Over,
+    /// It rests. What waits in its inbox is to be seen to.
+    Rest(Dormant, mpsc::Receiver<ToTorrent>),
+}
+
 /// How the world reaches an owner, and hears of it.
 pub(crate) struct Ends {
     pub(crate) inbox: mpsc::Receiver<ToTorrent>,
     /// The sending end of `inbox`, for those whom the owner starts.
     pub(crate) me: mpsc::Sender<ToTorrent>,
-    pub(crate) news: broadcast::Sender<TorrentEvent>,
+    /// Its place in the table, where news is told.
+    pub(crate) entry: Arc<Entry>,
 }
 
 /// What is known of the data on disk.
@@ -91,7 +111,8 @@ pub(crate) struct Owner {
     inbox: mpsc::Receiver<ToTorrent>,
     me: mpsc::Sender<ToTorrent>,
     links: Links,
-    news: broadcast::Sender<TorrentEvent>,
+    entry: Arc<Entry>,
+    news: Voice,
     data: Data,
     /// What opening needs; taken when it begins.
     opening: Option<Opening>,
@@ -112,15 +133,48 @@ pub(crate) struct Owner {
     stopping: Option<Instant>,
     /// Who waits for the end.
     waiting: Vec<oneshot::Sender<()>>,
+    /// What it needs to be woken again.
+    basis: Basis,
+    /// It was dormant before: if it fails it becomes so again.
+    woken: bool,
+    /// Every wanted file has its final name.
+    finished: bool,
+    quiet: Quiet,
+    /// It is going to rest.
+    resting: bool,
+    /// Who came while it wakes.
+    arrivals: Arrivals,
+}
+
+/// Tells whoever listens to this torrent, and whoever listens to all.
+struct Voice {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+}
+
+impl Voice {
+    /// Says how many hear it.
+    fn send(&self, event: TorrentEvent) -> usize {
+        let all = self.shared.news.send((self.entry.hashes(), event.clone()));
+        all + self.entry.news.send(event)
+    }
 }
 
 /// Set when the owner ends, also if it is dropped in the middle.
 #[derive(Default)]
-struct Cancel(Arc<AtomicBool>);
+struct Cancel(Arc<Cancelled>);
+
+/// Whether to stop, for threads that look now and then and tasks that wait.
+#[derive(Default)]
+struct Cancelled {
+    flag: AtomicBool,
+    told: Notify,
+}
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.flag.store(true, Ordering::Relaxed);
+        self.0.told.notify_one();
     }
 }
 
@@ -128,6 +182,7 @@ impl Owner {
     pub(crate) fn new(
         shared: Arc<Shared>,
         add: AddTorrent,
+        origin: Option<Origin>,
         identity: (PeerId, u64),
         ends: Ends,
     ) -> Result<Self, LayoutError> {
@@ -136,7 +191,10 @@ impl Owner {
         let (hashes, metainfo) = match source {
             AddSource::Metainfo(metainfo) => (metainfo.info.hashes(), Some(Arc::new(*metainfo))),
             AddSource::Magnet { hashes, .. } => (hashes, None),
+            // The caller has read it.
+            AddSource::File(_) => (ends.entry.hashes(), None),
         };
+        let basis = Basis::new(origin, dir, mode, paths, sequential, &peers);
         let (peer_id, seed) = identity;
         let config = machine::Config { sequential, ..machine::Config::new(peer_id) };
         let mut machine = match &metainfo {
@@ -155,9 +213,16 @@ impl Owner {
             machine,
             inbox: ends.inbox,
             me: ends.me,
-            news: ends.news,
+            news: Voice { shared: Arc::clone(&shared), entry: Arc::clone(&ends.entry) },
+            entry: ends.entry,
             data: Data::Unknown,
-            opening: Some(Opening { dir, mode, select, paths }),
+            opening: Some(Opening::new(&basis, select)),
+            basis,
+            woken: false,
+            finished: false,
+            quiet: Quiet::default(),
+            resting: false,
+            arrivals: Arrivals::default(),
             metainfo,
             keeper: Keeper::default(),
             readers: Readers::default(),
@@ -172,13 +237,13 @@ impl Owner {
         })
     }
 
-    /// Runs the torrent to its end: a stop from the user, or an error nothing can mend.
-    pub(crate) async fn run(mut self) {
+    /// Runs the torrent to its end (a stop from the user, or an error nothing can mend), or until it rests.
+    pub(crate) async fn run(mut self) -> End {
         self.begin();
         let mut batch = Vec::with_capacity(ROUND);
         let sleep = tokio::time::sleep(FAR);
         tokio::pin!(sleep);
-        while !self.ended() {
+        while !self.ended() && !self.rests() {
             self.settle();
             let deadline = self.deadline();
             if sleep.deadline() > deadline || sleep.is_elapsed() {
@@ -192,13 +257,15 @@ impl Owner {
                 () = &mut sleep => self.tick(),
             }
         }
-        self.finish().await;
+        self.finish().await
     }
 
     /// Starts with what was given: a whole torrent is opened at once.
     fn begin(&mut self) {
         if let Some(metainfo) = &self.metainfo {
-            let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&metainfo.info)));
+            if !self.woken {
+                let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&metainfo.info)));
+            }
             self.open();
         }
     }
@@ -252,9 +319,12 @@ impl Owner {
     fn message(&mut self, message: ToTorrent) {
         match message {
             ToTorrent::Peer(peer, events) => self.peer_events(peer, events),
-            ToTorrent::Incoming { stream, addr, prefix } => self.incoming(stream, addr, prefix),
+            ToTorrent::Incoming { stream, addr, prefix, permit } => {
+                self.incoming(stream, addr, prefix, permit);
+            }
             ToTorrent::Outgoing { addr, stream } => self.outgoing(addr, stream),
             ToTorrent::Checking { done, total } => {
+                self.arrivals.refuse();
                 let _ = self.news.send(TorrentEvent::Checking { done, total });
             }
             ToTorrent::Opened(opened) => self.opened(*opened),
@@ -272,11 +342,20 @@ impl Owner {
         }
     }
 
-    fn incoming(&mut self, stream: TcpStream, addr: SocketAddr, prefix: Prefix) {
+    fn incoming(
+        &mut self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        prefix: Prefix,
+        permit: OwnedSemaphorePermit,
+    ) {
         if self.stopping.is_some() {
             return;
         }
-        if let Some(peer) = self.links.incoming(stream, addr, prefix, self.machine.hashes()) {
+        if self.woken && !matches!(self.data, Data::Open(_)) {
+            self.arrivals.hold(ToTorrent::Incoming { stream, addr, prefix, permit });
+        } else {
+            let peer = self.links.incoming(stream, addr, prefix, permit, self.machine.hashes());
             self.handle(Input::Connected { peer, addr, outgoing: false });
         }
     }
@@ -395,7 +474,7 @@ impl Owner {
 
     fn fail(&mut self, message: String) {
         if !self.failed {
-            let _ = self.news.send(TorrentEvent::Failed(message));
+            let _ = self.news.send(self.failure(message));
             self.failed = true;
             self.stop();
         }
