@@ -5,9 +5,9 @@
 //!
 //! How much: what the peer takes in [`AHEAD`], and [`SPARE`] pieces more, so that it never waits for the news. With one
 //! peer there is nothing to divide: it is told of two more for each piece that left for it, which triples what it has to
-//! fetch every round trip, until others come. A peer that is served and fetches nothing of it wants other pieces (a selection, for instance): it is told of twice as many every
-//! second, so that it learns of everything soon. Only peers that are served are told of more; the offers to one that
-//! is choked count as none.
+//! fetch every round trip, until others come. A peer that is served and does not want what it was told of has chosen
+//! other pieces, and soon sees everything; one that wants it and fetches nothing is told of twice as many every second.
+//! Only peers that are served are told of more; the offers to one that is choked count as none.
 //!
 //! Which: [`super::superseed`]. Tested in whole swarms.
 
@@ -28,6 +28,8 @@ const AHEAD: Duration = Duration::from_millis(1500);
 const SPARE: u64 = 2;
 /// A peer with nothing on offer for so long may fetch what others are fetching; at once if the line is not full.
 const IDLE: Duration = Duration::from_secs(2);
+/// A peer that did not want what it was told of after so long has chosen other pieces.
+const PICKY: Duration = Duration::from_millis(500);
 /// Pieces after which one can tell whether a peer passes on.
 const TRIAL: u64 = 4;
 
@@ -138,6 +140,9 @@ impl<B> Torrent<B> {
             offers.told.insert(piece);
             self.out.push_back(Output::Send { peer: key, command: Command::Have(piece) });
         }
+        if !peer.peer_interested {
+            self.next_tick = self.next_tick.min(now + PICKY);
+        }
     }
 
     /// Offers count only while the peer is served.
@@ -208,15 +213,36 @@ impl<B> Torrent<B> {
         }
     }
 
-    /// Once a second: who is served and fetches nothing is told of more.
+    /// A peer that is told of pieces and does not want them chose others: it sees everything from now on.
+    fn show_all(&mut self, key: PeerKey) {
+        let Some(pieces) = self.have().map(Bitfield::len) else { return };
+        let Some(peer) = self.peers.get(&key) else { return };
+        let told = peer.offers.as_ref().map(|offers| &offers.told);
+        let hidden =
+            |piece: &PieceIndex| !peer.has.has(*piece) && told.is_some_and(|told| !told.contains(piece));
+        let news: Vec<_> = (0..pieces).map(PieceIndex).filter(hidden).collect();
+        news.into_iter().for_each(|piece| self.send(key, Command::Have(piece)));
+        self.end_offers(key);
+        self.consider(key);
+    }
+
+    /// Once a second, or soon after a peer was told of something that it may not want: who is served and fetches nothing
+    /// is told of more.
     pub(super) fn review_offers(&mut self) {
+        let piece_length = self.layout().map_or(1, |layout| layout.piece_length());
         if self.spread().is_none() {
             return;
         }
         for key in self.active() {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
             let sent = peer.up.total();
+            let interested = peer.peer_interested;
             let Some(offers) = peer.offers.as_mut().filter(|_| !peer.peer_choked) else { continue };
+            let open = offers.open(sent, piece_length);
+            if !interested && open > 0 && self.now.since(offers.busy) >= PICKY {
+                self.show_all(key);
+                continue;
+            }
             let stalls = offers.sent == sent && self.now.since(offers.busy) >= IDLE;
             offers.boost = if stalls { offers.boost.saturating_mul(2) } else { 1 };
             offers.sent = sent;

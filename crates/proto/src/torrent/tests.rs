@@ -530,3 +530,43 @@ proptest! {
         }
     }
 }
+
+/// A seed with everything, and the pieces that it told peers of.
+fn haves(out: &[Out], to: u64) -> Vec<u32> {
+    let told = commands(out, to).into_iter().filter_map(|c| match c {
+        Command::Have(piece) => Some(piece.0),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_lone_seed_tells_each_peer_of_other_pieces_and_of_more_when_they_left() {
+    let mut driver = Driver::unready(40, 1);
+    driver.give(Input::Ready { have: Bitfield::full(40) });
+    driver.join_as(1, 101, false);
+    let first = haves(&driver.event(1, Event::HaveNone), 1);
+    driver.join_as(2, 102, false);
+    let second = haves(&driver.event(2, Event::HaveNone), 2);
+    assert_eq!((first, second), (vec![0, 1], vec![2, 3]));
+    driver.event(1, Event::Interested);
+    // It need not say that it has what it was told of.
+    let out = driver.event(1, Event::Sent { payload: BLOCK_LEN });
+    assert_eq!(haves(&out, 1), [4]);
+    // Another one has piece 1: it is not offered again.
+    driver.event(2, Event::Have(PieceIndex(1)));
+    driver.join_as(3, 103, false);
+    assert_eq!(haves(&driver.event(3, Event::HaveNone), 3), [5, 6]);
+}
+
+#[test]
+fn who_wants_nothing_of_what_a_lone_seed_told_it_of_soon_sees_everything() {
+    let mut driver = Driver::unready(40, 1);
+    driver.give(Input::Ready { have: Bitfield::full(40) });
+    driver.join_as(1, 101, false);
+    assert_eq!(haves(&driver.event(1, Event::HaveNone), 1).len(), 2);
+    let out = driver.wait(Duration::from_millis(1100));
+    assert_eq!(haves(&out, 1), (2..40).collect::<Vec<_>>());
+    driver.join_as(2, 102, false);
+    assert_eq!(haves(&driver.event(2, Event::HaveNone), 2).len(), 2, "others are told little still");
+}
