@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::api::PeerStatus;
 use super::blame::Standing;
 use super::rate::Rate;
+use super::roster::{Past, Who};
+use super::seat::Seat;
 use super::seeding::Offers;
 use super::window::Window;
 use super::window_sum::WindowSum;
@@ -111,6 +113,8 @@ pub(super) struct Peer {
     pub(super) listens: Option<SocketAddr>,
     /// When it last said anything.
     pub(super) heard: Time,
+    /// What its place is worth.
+    pub(super) seat: Seat,
 
     pub(super) early: Early,
     pub(super) has: Bitfield,
@@ -163,6 +167,7 @@ impl Peer {
             extended: Extended::default(),
             listens: None,
             heard: now,
+            seat: Seat::new(now),
             early: Early::default(),
             has: Bitfield::new(pieces),
             counted: Counted::No,
@@ -290,6 +295,7 @@ impl Peer {
     /// A block came, which it mostly was asked for.
     pub(super) fn brought(&mut self, now: Time, block: Block) {
         self.down.add(block.len.into());
+        self.seat.gave(now);
         self.gave.add(now, block.len.into());
         self.progress = now;
         if let Some(asked) = self.forget(&block) {
@@ -324,6 +330,31 @@ impl Peer {
             (true, t) if t >= GIVE_UP => Overdue::GiveUp,
             _ => Overdue::Nothing,
         }
+    }
+
+    /// What is to be remembered of this connection.
+    pub(super) fn did(&self, now: Time) -> Past {
+        let served = self.up.total() > 0 || (self.peer_interested && !self.peer_choked);
+        Past {
+            last_turn: self.last_turn.max(served.then_some(now)),
+            unrequited: self.unrequited,
+            gave: self.down.total(),
+            took: self.up.total(),
+            snubs: self.window.is_snubbed().into(),
+        }
+    }
+
+    /// It goes on where it left off.
+    pub(super) fn resume(&mut self, who: Who, past: Past) {
+        (self.last_turn, self.unrequited) = (past.last_turn, past.unrequited);
+        (self.seat.who, self.seat.past) = (Some(who), past);
+    }
+
+    /// It is to be found at this address, as far as we know.
+    pub(super) fn is_at(&self, addr: SocketAddr) -> bool {
+        (self.outgoing && self.addr == addr)
+            || self.listens == Some(addr)
+            || self.seat.aliases().contains(&addr)
     }
 
     pub(super) fn update_rates(&mut self, now: Time) {

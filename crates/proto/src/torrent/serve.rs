@@ -29,6 +29,7 @@ impl<B> Torrent<B> {
         self.up.add(payload.into());
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.up.add(payload.into());
+            peer.seat.took(self.now);
         }
         self.on_offers_sent(key, payload);
     }
