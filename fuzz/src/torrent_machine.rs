@@ -486,6 +486,7 @@ impl World {
         }
         self.paused = false;
         self.handle(Happening::Resume);
+        self.handle(Happening::Room(true));
         self.wanted = true;
         self.handle(Happening::Select(vec![true]));
         let (seed, start) = (self.honest_seed(), self.now);
