@@ -25,6 +25,8 @@ pub struct Config {
     pub upload_slots: Option<usize>,
     /// As the only seed, tell each peer of other pieces (BEP 16).
     pub super_seeding: bool,
+    /// Grant newcomers a few pieces although they are choked (BEP 6).
+    pub allowed_fast: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
     /// Which files are wanted, by index (pad files counted); `None` is all. Files beyond its end are not wanted.
@@ -42,6 +44,7 @@ impl Config {
             listen_port: 0,
             upload_slots: None,
             super_seeding: true,
+            allowed_fast: true,
             sequential: false,
             wanted: None,
         }

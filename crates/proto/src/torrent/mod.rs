@@ -12,6 +12,7 @@
 //! The life of a torrent: nothing but hashes → info dictionary known → storage `Ready` → complete. Each machine has
 //! its own tests; whole swarms of this type are tested in `samara-sim`.
 
+mod allowed_fast;
 mod api;
 mod blame;
 pub mod canonical;
@@ -51,6 +52,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use allowed_fast::allowed_fast_set;
 pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
 use blame::Blame;
 use choker::Choker;

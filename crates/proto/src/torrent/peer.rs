@@ -127,6 +127,9 @@ pub(super) struct Peer {
 
     pub(super) peer_interested: bool,
     pub(super) peer_choked: bool,
+    /// Pieces of which it was told that it may have them in spite of a choke.
+    pub(super) granted: u32,
+    pub(super) grants_over: bool,
     /// When its last turn to be served began.
     pub(super) last_turn: Option<Time>,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
@@ -177,6 +180,8 @@ impl Peer {
             allowed: BTreeSet::new(),
             peer_interested: false,
             peer_choked: true,
+            granted: 0,
+            grants_over: false,
             last_turn: None,
             dodged: 0,
             sluggish: false,

@@ -39,6 +39,7 @@ impl<B> Torrent<B> {
             peer.peer_interested = interested;
         }
         self.consider(key);
+        self.grant_fast(key);
         if !interested {
             self.drop_if_useless(key);
         }

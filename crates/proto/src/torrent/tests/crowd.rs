@@ -1,5 +1,7 @@
 //! Who gets a place, who loses it, and who is who.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::torrent::canonical;
 
@@ -247,4 +249,50 @@ fn what_was_deferred_is_tried_again_and_meanwhile_nobody_else() {
     assert!(connects(&driver.wait(Duration::from_millis(999))).is_empty());
     assert_eq!(connects(&driver.wait(Duration::from_millis(1))).len(), 1);
     assert!(driver.torrent.deadline().is_none_or(|at| at > driver.now), "no busy loop");
+}
+
+#[test]
+fn a_choked_newcomer_is_granted_its_set_until_it_can_trade() {
+    let grants = |out: &[Out], to| {
+        let sent = commands(out, to).into_iter().filter_map(|c| match c {
+            Command::AllowFast(pieces) => Some(pieces.clone()),
+            _ => None,
+        });
+        sent.collect::<Vec<_>>()
+    };
+    let mut driver = Driver::with_limit(60, 80);
+    driver.torrent.slots = Slots::new(Some(1), driver.now);
+    driver.ready(Bitfield::new(60));
+    let private = SocketAddr::from(([10, 0, 0, 1], 1));
+    for (n, addr) in [host(0), host(1), private, "[2001:db8::1]:1".parse().unwrap()].into_iter().enumerate() {
+        driver.join_at(n as u64, addr, 20 + n as u8, false);
+    }
+    driver.join_at(4, host(4), 30, false);
+    (0..3).for_each(|n| drop(driver.event(4, Event::Have(PieceIndex(n)))));
+    let out: Vec<_> = (0..5).map(|n| grants(&driver.event(n, Event::Interested), n)).collect();
+    let IpAddr::V4(ip) = host(1).ip() else { panic!("IPv4") };
+    let set = allowed_fast_set(3, 60, driver.torrent.hashes().primary(), ip);
+    assert_eq!(
+        out,
+        [vec![], vec![set.clone()], vec![], vec![], vec![]],
+        "served, granted, unfit, unfit, rich"
+    );
+    driver.event(1, Event::NotInterested);
+    assert!(grants(&driver.event(1, Event::Interested), 1).is_empty(), "once");
+    let ends: Vec<_> =
+        (0..4).map(|n| grants(&driver.event(1, Event::Have(PieceIndex(n))), 1).len()).collect();
+    assert_eq!(ends, [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_seed_that_tells_each_of_other_pieces_grants_none() {
+    let mut driver = Driver::with_limit(60, 80);
+    driver.ready(Bitfield::full(60));
+    driver.join_at(1, host(1), 20, false);
+    assert!(!driver.torrent.offers_allowed_fast());
+    driver.torrent.config.super_seeding = false;
+    driver.torrent.picker.as_mut().unwrap().spread = None;
+    assert!(driver.torrent.offers_allowed_fast());
+    driver.torrent.config.allowed_fast = false;
+    assert!(!driver.torrent.offers_allowed_fast());
 }
