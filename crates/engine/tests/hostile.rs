@@ -263,13 +263,11 @@ async fn more_connections_than_there_is_room_for_are_refused() {
         raw.write(&handshake(stage.hash())).await;
         crowd.push(raw);
     }
-    // Who has the higher priority may take the place of one that was served, so more than 20 may see a handshake.
-    let mut served = 0;
+    // Whether one that is refused sees a handshake first is a matter of luck.
     for raw in &mut crowd {
-        served += u32::from(raw.read_handshake().await);
+        raw.read_handshake().await;
     }
-    assert!((20..200).contains(&served), "{served}");
-    assert_eq!(stage.fetched.snapshot().await.unwrap().peers, 20);
+    eventually("twenty are left", async || stage.fetched.snapshot().await.unwrap().peers == 20).await;
     drop(crowd);
     eventually("all are gone", async || stage.fetched.snapshot().await.unwrap().peers == 0).await;
     stage.help().await;

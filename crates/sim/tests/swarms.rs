@@ -6,8 +6,11 @@ use std::time::Duration;
 use samara_proto::ids::BLOCK_LEN;
 use samara_proto::metainfo::Format;
 use samara_proto::peer::{Departure, Violation};
+use samara_proto::time::Time;
+use samara_proto::torrent::{Input, Source};
 use samara_sim::disk::Lies;
 use samara_sim::link::Path;
+use samara_sim::net::Access;
 use samara_sim::scenario::addr;
 use samara_sim::{Member, Sample, Scenario, World};
 
@@ -229,4 +232,70 @@ fn a_fast_line_is_filled() {
         let (report, _) = scenario.run(1);
         assert!(report.took < Duration::from_millis(limit), "{latency} us: {:?}", report.took);
     }
+}
+
+#[test]
+fn two_that_call_each_other_at_once_end_with_one_connection() {
+    for (seed, format) in all_formats().take(20) {
+        let half = |part| Member { knows_others: true, ..Member::part(part, 2) };
+        let scenario = Scenario::new(sample(format), vec![half(0), half(1)]);
+        let mut world = scenario.world(seed);
+        let end = world.now + Duration::from_secs(900);
+        while world.now < end && world.step() {}
+        assert_eq!(world.links().count(), 1, "seed {seed}");
+        assert!(world.nodes.iter().all(|node| node.torrent.stats().connections == 1), "seed {seed}");
+        let lost: usize = world.nodes.iter().map(|node| node.news.left.len()).sum();
+        assert!(
+            (1..=2).contains(&lost),
+            "seed {seed}: {lost} ends of the second connection, and no third one"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_idle_callers_keeps_no_seed_out() {
+    // They hold nothing and want nothing, and come first.
+    let idle = Member { wants: false, ..Member::LEECH };
+    let leech = Member { knows_others: false, ..Member::LEECH };
+    let late = Member { joins: Duration::from_secs(30), ..Member::SEED };
+    let members = [leech, late].into_iter().chain([idle; 30]).collect();
+    let mut scenario = Scenario::new(sample(Format::V1), members);
+    scenario.max_peers = 8;
+    for seed in 0..10 {
+        let mut world = scenario.world(seed);
+        world.give(0, Input::Candidates { source: Source::Tracker, addrs: vec![addr(1)] });
+        while !world.nodes[0].torrent.is_complete() {
+            assert!(
+                world.step() && world.now < Time::from_micros(200_000_000),
+                "seed {seed}: it is kept out"
+            );
+        }
+    }
+}
+
+/// Pieces that a rider has who takes and never gives when the others are done; it hangs up every `every`.
+fn ridden(seed: u64, every: Option<Duration>) -> u32 {
+    let access = |up| Access { up: Some(up), ..Member::LEECH.access };
+    let leech = Member { access: access(100_000), ..Member::LEECH };
+    let rider = Member { selfish: true, ..Member::LEECH };
+    let members =
+        [Member { access: access(100_000), ..Member::SEED }, rider].into_iter().chain([leech; 12]).collect();
+    let scenario = Scenario::new(large(Format::V1), members);
+    let mut world = scenario.world(seed);
+    let mut next = every.map(|every| world.now + every);
+    while !scenario.is_over(&world) && world.step() {
+        if let (Some(at), Some(every)) = (next.filter(|at| *at <= world.now), every) {
+            world.hang_up(1);
+            next = Some(at + every);
+        }
+    }
+    world.nodes[1].torrent.have().map_or(0, |have| have.count())
+}
+
+#[test]
+fn who_reconnects_gets_no_second_turn() {
+    let (stays, returns): (Vec<_>, Vec<_>) =
+        (0..4).map(|seed| (ridden(seed, None), ridden(seed, Some(Duration::from_secs(20))))).unzip();
+    println!("{stays:?} {returns:?}");
+    assert!(returns.iter().sum::<u32>() <= stays.iter().sum::<u32>(), "{stays:?} {returns:?}");
 }

@@ -247,7 +247,8 @@ impl<B> Torrent<B> {
             self.roster.remember(self.now, who, did);
         }
         let lasted = peer.hello.is_some() && self.now.since(peer.seat.since) >= LASTING;
-        let ending = Ending { worked: lasted || did.gave.max(did.took) > 0, gave: did.gave > 0, why };
+        let (moved, gave) = (did.gave.max(did.took) > 0, did.gave > 0);
+        let ending = Ending { worked: lasted || moved, moved, gave, why };
         let addrs = [Some(peer.addr), peer.listens].into_iter().flatten().chain(peer.seat.aliases().to_vec());
         addrs.for_each(|addr| self.roster.closed(self.now, addr, peer.key, ending));
     }

@@ -88,6 +88,8 @@ impl Entry {
 pub(super) struct Ending {
     /// It came to something: payload passed, or it lasted.
     pub(super) worked: bool,
+    /// Payload passed, either way.
+    pub(super) moved: bool,
     /// The peer gave us data.
     pub(super) gave: bool,
     pub(super) why: Departure,
@@ -303,6 +305,10 @@ impl Roster {
             entry.failures = 0;
         }
         entry.gave = if ending.gave { Some(now) } else { entry.gave };
+        if entry.source == Source::Incoming && !ending.moved && entry.gave.is_none() {
+            // We know it only because it called, and it was good for nothing: a flood must not be called back.
+            return self.forget(addr);
+        }
         match ending.why {
             Departure::SelfConnection => {
                 self.forget(addr);

@@ -67,7 +67,7 @@ impl<B> Torrent<B> {
         let called = self.staying().filter(|p| p.outgoing).count();
         let callers_only = callers_only || called <= self.config.max_peers / OUR_PART;
         let sitters = self.sitters(|p| !(callers_only && p.outgoing));
-        let order = turnover::below(sitters, self.roster.priority(newcomer), self.now);
+        let order = turnover::below(sitters, self.roster.priority(newcomer), self.complete, self.now);
         self.send_away(&order, 1, Departure::Full) > 0
     }
 
@@ -79,7 +79,7 @@ impl<B> Torrent<B> {
             priority: self.roster.priority(p.listens.unwrap_or(p.addr)),
             since: p.seat.since,
             moved: (p.down.total() + p.up.total() > 0).then_some(p.seat.moved),
-            wanted: p.interested || p.peer_interested,
+            wanted: p.interested || p.peer_interested || p.wants(),
         };
         self.staying().filter(free_to_go).map(sitter).collect()
     }

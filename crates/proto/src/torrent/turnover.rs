@@ -3,7 +3,9 @@
 //! - *To a newcomer that calls us* while we are full: the one with the lowest canonical priority (BEP 40) among those
 //!   that are not useful, if the newcomer's is higher. Nobody can choose to have a high priority with everyone, so a
 //!   flood gets no more than its share of addresses; and because both ends rank their connection alike, what remains
-//!   is a random graph. Only strictly higher ones get in, so it comes to rest.
+//!   is a random graph. Only strictly higher ones get in, so it comes to rest. To a seed a peer that says nothing of
+//!   interest for [`PATIENCE`] is worth less than any newcomer. (Not to a leech: in a young crowd nobody has anything
+//!   for anybody, and all would turn over without end.)
 //! - *Idle ones* go at once near the limit, when for [`IDLE`] neither side wanted anything; and while we only upload,
 //!   those that want something and are served, but take nothing for [`SILENT`], if others need the place.
 //! - *The worst* go every [`PERIOD`] while we are full and know whom else to try: one in [`PART`], first those that never
@@ -24,6 +26,8 @@ use crate::time::Time;
 pub(super) const USEFUL: Duration = Duration::from_secs(60);
 /// Neither side wanted anything for so long.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
+/// A seed waits so long for a caller to be interested. Honest ones are after two round trips.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A peer that could take payload took none for so long.
 pub(super) const SILENT: Duration = Duration::from_secs(60);
 /// How often the worst go.
@@ -50,6 +54,10 @@ impl Sitter {
     fn is_useful(&self, now: Time) -> bool {
         self.moved.is_some_and(|at| now.since(at) < USEFUL)
     }
+
+    fn wants_nothing(&self, now: Time) -> bool {
+        !self.wanted && now.since(self.since) >= PATIENCE
+    }
 }
 
 /// Whether so many of `limit` connections are near it.
@@ -57,10 +65,11 @@ pub(super) const fn is_near(limit: usize, taken: usize) -> bool {
     taken * 10 >= limit * 9
 }
 
-/// Who would give way to a newcomer of this priority, the first one first.
-pub(super) fn below(mut sitters: Vec<Sitter>, priority: u32, now: Time) -> Vec<PeerKey> {
-    sitters.retain(|s| !s.is_useful(now) && s.priority < priority);
-    sitters.sort_by_key(|s| (s.priority, s.peer));
+/// Who would give way to a newcomer of this priority, the first one first; to one that calls a seed, or a leech.
+pub(super) fn below(mut sitters: Vec<Sitter>, priority: u32, seeding: bool, now: Time) -> Vec<PeerKey> {
+    let worthless = |s: &Sitter| seeding && s.wants_nothing(now);
+    sitters.retain(|s| !s.is_useful(now) && (s.priority < priority || worthless(s)));
+    sitters.sort_by_key(|s| (!worthless(s), s.priority, s.peer));
     sitters.iter().map(|s| s.peer).collect()
 }
 
@@ -96,8 +105,18 @@ mod tests {
         let past = Sitter { moved: Some(NOW - USEFUL), ..sitter(2, 3) };
         let young = Sitter { since: NOW, ..sitter(3, 2) };
         let all = vec![useful, past, young, sitter(4, 9), sitter(5, 4)];
-        assert_eq!(keys(&below(all.clone(), 9, NOW)), [3, 2, 5]);
-        assert!(below(all, 2, NOW).is_empty(), "not of equals");
+        assert_eq!(keys(&below(all.clone(), 9, false, NOW)), [3, 2, 5]);
+        assert!(below(all, 2, false, NOW).is_empty(), "not of equals");
+    }
+
+    #[test]
+    fn to_a_seed_who_wants_nothing_is_worth_less_than_any_newcomer() {
+        let wants = Sitter { wanted: true, ..sitter(1, 1) };
+        let young = Sitter { since: NOW - Duration::from_secs(9), ..sitter(2, 2) };
+        let took = Sitter { moved: Some(NOW - Duration::from_secs(59)), ..sitter(3, 0) };
+        let all = vec![wants, young, took, sitter(4, 9), sitter(5, 8)];
+        assert_eq!(keys(&below(all.clone(), 2, true, NOW)), [5, 4, 1]);
+        assert_eq!(keys(&below(all, 2, false, NOW)), [1]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ fn addr(n: u16) -> SocketAddr {
 }
 
 fn ending(why: Departure) -> Ending {
-    Ending { worked: true, gave: false, why }
+    Ending { worked: true, moved: false, gave: false, why }
 }
 
 #[test]
@@ -114,7 +114,12 @@ fn who_gave_comes_first_and_soon_after_a_loss_but_not_for_ever() {
     roster.add(at(0), addr(1), Source::Dht);
     roster.next(at(0));
     roster.connected(addr(1), PeerKey(1));
-    roster.closed(at(1), addr(1), PeerKey(1), Ending { worked: true, gave: true, why: Departure::Io });
+    roster.closed(
+        at(1),
+        addr(1),
+        PeerKey(1),
+        Ending { worked: true, moved: true, gave: true, why: Departure::Io },
+    );
     roster.add(at(1), addr(2), Source::User);
     assert!(roster.has_due(at(3)));
     assert_eq!(roster.next(at(3)), Some(addr(1)), "within two seconds, before the user's");
@@ -138,7 +143,7 @@ fn who_says_hello_and_hangs_up_at_once_waits_longer_each_time() {
         let now = roster.deadline().unwrap();
         roster.next(now);
         roster.connected(addr(1), PeerKey(key));
-        let ending = Ending { worked: key == 3, gave: false, why: Departure::Remote };
+        let ending = Ending { worked: key == 3, moved: false, gave: false, why: Departure::Remote };
         roster.closed(now, addr(1), PeerKey(key), ending);
         waits.push(roster.deadline().unwrap().since(now).as_secs());
     }
@@ -169,4 +174,15 @@ fn ports_of_one_host_do_not_fill_it() {
     assert_eq!(roster.len(), usize::from(MOST_PER_HOST) + 1 + 99);
     (1..=999).for_each(|port| roster.forget(public(port)));
     assert!(!roster.hosts.contains_key(&host(public(1))), "counted down");
+}
+
+#[test]
+fn who_called_for_nothing_is_not_called_back() {
+    for (moved, known) in [(false, 0), (true, 1)] {
+        let mut roster = Roster::new(1, 6881);
+        roster.add_connected(at(0), addr(1), PeerKey(1));
+        let ending = Ending { worked: true, moved, gave: false, why: Departure::Full };
+        roster.closed(at(99), addr(1), PeerKey(1), ending);
+        assert_eq!(roster.len(), known);
+    }
 }
