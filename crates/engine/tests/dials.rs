@@ -13,17 +13,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A listener whose queue one connection fills.
 fn narrow() -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    socket.listen(0).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    TcpListener::from_std(socket.into()).unwrap()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    socket.listen(0).expect("it listens");
+    socket.set_nonblocking(true).expect("a mode");
+    TcpListener::from_std(socket.into()).expect("a listener")
 }
 
 /// Whether somebody waits for `addr` to answer: state 2 is SYN_SENT.
 fn is_dialled(addr: SocketAddr) -> bool {
     let port = format!(":{:04X}", addr.port());
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
     table.lines().any(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         fields[2].ends_with(&port) && fields[3] == "02"

@@ -4,7 +4,7 @@
 //! prefer high ones make a random graph, and nobody can choose to be preferred by everyone. The mask leaves out bits
 //! that one who holds a network chooses freely; the nearer two addresses are to each other, the fewer it leaves out.
 //!
-//! It refuses to know who we are: that is for [`standpoint`](super::standpoint). Tested with the vectors of the BEP, with
+//! It refuses to know who we are: that is for `standpoint`. Tested with the vectors of the BEP, with
 //! the check value of CRC-32C, and for symmetry.
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,5 @@
 //! Places among the connections of a torrent: who gets one, and who loses it (the rules are in
-//! [`turnover`](super::turnover)).
+//! [`turnover`]).
 //!
 //! Beside the limit of the torrent there are three: callers get no more than three quarters of it as long as we know
 //! whom to call ourselves, for whom we call was not chosen by a flood; one public host gets [`MOST_OF_HOST`]; and

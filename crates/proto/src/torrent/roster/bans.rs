@@ -1,4 +1,4 @@
-//! Who is not welcome any more: hosts ([`hosts::host`]), for the rest of the run.
+//! Who is not welcome any more: hosts ([`host`]), for the rest of the run.
 //!
 //! At most [`MOST`] bans and as many strikes are kept; the oldest bans are forgiven. Tested with the roster.
 

@@ -272,11 +272,7 @@ fn a_choked_newcomer_is_granted_its_set_until_it_can_trade() {
     let out: Vec<_> = (0..5).map(|n| grants(&driver.event(n, Event::Interested), n)).collect();
     let IpAddr::V4(ip) = host(1).ip() else { panic!("IPv4") };
     let set = allowed_fast_set(3, 60, driver.torrent.hashes().primary(), ip);
-    assert_eq!(
-        out,
-        [vec![], vec![set.clone()], vec![], vec![], vec![]],
-        "served, granted, unfit, unfit, rich"
-    );
+    assert_eq!(out, [vec![], vec![set], vec![], vec![], vec![]], "served, granted, unfit, unfit, rich");
     driver.event(1, Event::NotInterested);
     assert!(grants(&driver.event(1, Event::Interested), 1).is_empty(), "once");
     let ends: Vec<_> =
