@@ -115,15 +115,15 @@ impl<B> Torrent<B> {
         self.ask_hashes(key);
     }
 
-    /// A peer that was here before is no newcomer; nor is one that is here twice.
+    /// A peer that was here before is no newcomer; nor is one that is here twice, and its credit counts once.
     fn recall(&mut self, key: PeerKey, who: Who) {
-        let past = self.roster.past(&who);
-        let here = self.peers.values().filter(|p| p.seat.who == Some(who)).map(|p| p.did(self.now));
-        let (last_turn, unrequited) = here
-            .map(|did| (did.last_turn, did.unrequited))
-            .fold((past.last_turn, past.unrequited), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+        let mut past = self.roster.past(&who);
+        for did in self.peers.values().filter(|p| p.seat.who == Some(who)).map(|p| p.did(self.now)) {
+            let (last_turn, dodged) = (past.last_turn.max(did.last_turn), past.dodged.max(did.dodged));
+            past = Past { last_turn, dodged, gave: past.gave.min(past.took), ..past };
+        }
         if let Some(peer) = self.peers.get_mut(&key) {
-            peer.resume(who, Past { last_turn, unrequited, ..past });
+            peer.resume(who, past);
         }
     }
 

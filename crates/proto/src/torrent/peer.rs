@@ -220,10 +220,11 @@ impl Peer {
         self.counted == Counted::Pieces
     }
 
-    /// Bytes it gave us beyond those that we gave it; negative if it owes us.
+    /// Bytes it gave us beyond those that we gave it, now and before; negative if it owes us.
     pub(super) fn credit(&self) -> i64 {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        signed(self.down.total()) - signed(self.up.total())
+        let Past { gave, took, .. } = self.seat.past;
+        signed(self.down.total().saturating_add(gave)) - signed(self.up.total().saturating_add(took))
     }
 
     /// Once a round: notes whether it takes what a slot carries, `turn` bytes, and whether it gives back.
@@ -342,7 +343,7 @@ impl Peer {
         let served = self.up.total() > 0 || (self.peer_interested && !self.peer_choked);
         Past {
             last_turn: self.last_turn.max(served.then_some(now)),
-            unrequited: self.unrequited,
+            dodged: self.dodged,
             gave: self.down.total(),
             took: self.up.total(),
             snubs: self.window.is_snubbed().into(),
@@ -351,7 +352,7 @@ impl Peer {
 
     /// It goes on where it left off.
     pub(super) fn resume(&mut self, who: Who, past: Past) {
-        (self.last_turn, self.unrequited) = (past.last_turn, past.unrequited);
+        (self.last_turn, self.dodged) = (past.last_turn, past.dodged);
         (self.seat.who, self.seat.past) = (Some(who), past);
     }
 

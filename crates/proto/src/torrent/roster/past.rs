@@ -22,8 +22,8 @@ const MOST: usize = 2000;
 pub(in crate::torrent) struct Past {
     /// When its last optimistic turn began, or it was served last; `None` if it never was.
     pub(in crate::torrent) last_turn: Option<Time>,
-    /// Optimistic turns after which it had given nothing, when it was last here.
-    pub(in crate::torrent) unrequited: u32,
+    /// Rounds in a row in which it gave nothing back, when it was last here.
+    pub(in crate::torrent) dodged: u32,
     /// Bytes that came from it.
     pub(in crate::torrent) gave: u64,
     /// Bytes that went to it.
@@ -37,7 +37,7 @@ impl Past {
     pub(in crate::torrent) fn and(self, later: Self) -> Self {
         Self {
             last_turn: self.last_turn.max(later.last_turn),
-            unrequited: later.unrequited,
+            dodged: later.dodged,
             gave: self.gave.saturating_add(later.gave),
             took: self.took.saturating_add(later.took),
             snubs: self.snubs.saturating_add(later.snubs),
@@ -100,14 +100,14 @@ mod tests {
     #[test]
     fn neither_port_nor_id_makes_a_newcomer_but_here() {
         let mut memory = Memory::default();
-        let did = Past { last_turn: Some(at(5)), unrequited: 2, gave: 10, took: 3, snubs: 1 };
+        let did = Past { last_turn: Some(at(5)), dodged: 2, gave: 10, took: 3, snubs: 1 };
         memory.add(at(6), of("1.2.3.4:5", 1), did);
         memory.add(at(7), of("127.0.0.1:5", 1), did);
         assert_eq!(memory.of(&of("1.2.3.4:77", 2)), did);
         assert_eq!(memory.of(&of("127.0.0.1:77", 1)), did);
         assert_eq!(memory.of(&of("127.0.0.1:5", 2)), Past::default());
         memory.add(at(9), of("1.2.3.4:5", 3), Past { gave: 1, ..Past::default() });
-        assert_eq!(memory.of(&of("1.2.3.4:5", 1)), Past { gave: 11, unrequited: 0, ..did });
+        assert_eq!(memory.of(&of("1.2.3.4:5", 1)), Past { gave: 11, dodged: 0, ..did });
     }
 
     #[test]

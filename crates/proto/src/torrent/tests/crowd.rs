@@ -222,12 +222,12 @@ fn who_reconnects_is_no_newcomer_and_who_changed_its_id_neither() {
     driver.join_at(1, host(1), 50, false);
     driver.event(1, Event::Interested);
     driver.event(1, Event::Sent { payload: 5 });
-    driver.torrent.peers.get_mut(&PeerKey(1)).unwrap().unrequited = 3;
+    driver.torrent.peers.get_mut(&PeerKey(1)).unwrap().dodged = 3;
     let twin = SocketAddr::new(host(1).ip(), 9);
     driver.join_at(2, twin, 51, false);
     let turn = |driver: &Driver, key| {
         let peer = &driver.torrent.peers[&PeerKey(key)];
-        (peer.last_turn, peer.unrequited, peer.seat.past.took)
+        (peer.last_turn, peer.dodged, peer.seat.past.took)
     };
     assert_eq!(turn(&driver, 2), (Some(driver.now), 3, 0), "while the first is still here");
     let left = driver.now;
