@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::client::Shared;
-use crate::entry::Caller;
+use crate::entry::{Caller, Look};
 use crate::net::tcp;
 use crate::torrent::ToTorrent;
 
@@ -83,7 +83,8 @@ async fn introduce(mut stream: TcpStream, addr: SocketAddr, shared: &Arc<Shared>
         tracing::debug!(%addr, "asks for a torrent that is not here");
         return tcp::abort(stream);
     };
-    let Some(place) = shared.places.admit() else {
+    let awake = matches!(torrent.look(), Look::Awake(_));
+    let Some(place) = shared.places.admit(awake) else {
         tracing::debug!(%addr, "no room for another connection");
         return tcp::abort(stream);
     };

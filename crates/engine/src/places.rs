@@ -48,10 +48,11 @@ impl Places {
         self.lock().taken
     }
 
-    /// A place for a caller, whatever it wants; `None` if even those beyond all are taken.
-    pub(crate) fn admit(self: &Arc<Self>) -> Option<Place> {
+    /// A place for a caller, before its torrent looks at it; `None` if even those beyond all are taken. These are only for
+    /// a torrent that is awake, and may have somebody to send away.
+    pub(crate) fn admit(self: &Arc<Self>, awake: bool) -> Option<Place> {
         let mut counts = self.lock();
-        let slack = (self.max / SLACK).max(1);
+        let slack = if awake { (self.max / SLACK).max(1) } else { 0 };
         (counts.taken < self.max + slack).then(|| {
             counts.taken += 1;
             Place { places: Arc::clone(self), held: None }
@@ -150,14 +151,15 @@ mod tests {
         let mut held = fill(&share);
         assert_eq!((held.len(), share.has_room()), (20, false));
         for _ in 0..2 {
-            let (place, room) = share.adopt(places.admit().expect("beyond all"));
+            let (place, room) = share.adopt(places.admit(true).expect("beyond all"));
             assert!(!room);
             held.push(place);
         }
-        assert!(places.admit().is_none());
+        assert!(places.admit(true).is_none());
         held.truncate(19);
         assert!(share.has_room() && share.take().is_some());
-        assert!(share.adopt(places.admit().unwrap()).1, "the last one");
+        let last = places.admit(false).unwrap();
+        assert!(places.admit(false).is_none() && share.adopt(last).1);
         drop((held, share));
         let counts = places.lock();
         assert_eq!((counts.taken, counts.torrents), (0, 0));
