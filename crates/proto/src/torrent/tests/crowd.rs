@@ -292,3 +292,33 @@ fn a_seed_that_tells_each_of_other_pieces_grants_none() {
     driver.torrent.config.allowed_fast = false;
     assert!(!driver.torrent.offers_allowed_fast());
 }
+
+/// Hosts by priority, the lowest first.
+fn ranked() -> Vec<SocketAddr> {
+    let mut hosts: Vec<_> = (0..200).map(host).collect();
+    hosts.sort_by_key(|addr| priority(*addr));
+    hosts.dedup_by_key(|addr| priority(*addr));
+    hosts
+}
+
+#[test]
+fn a_caller_takes_no_place_from_who_has_the_only_copy_or_from_the_last_that_we_called() {
+    let hosts = ranked();
+    let best = hosts[hosts.len() - 1];
+    for (called, only_copy) in [(0, false), (0, true), (2, false), (3, false)] {
+        let mut driver = Driver::with_limit(4, 8);
+        driver.ready(Bitfield::new(4));
+        for n in 0..8 {
+            driver.join_at(n, hosts[n as usize], 20 + n as u8, n < called);
+        }
+        if only_copy {
+            driver.event(0, Event::Have(PieceIndex(1)));
+        }
+        let gone = match (called, only_copy) {
+            (2, _) => 2,
+            (_, true) => 1,
+            _ => 0,
+        };
+        assert_eq!(driver.call_in(100, best), [(gone, Departure::Full)], "{called} {only_copy}");
+    }
+}
