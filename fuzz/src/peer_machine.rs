@@ -195,6 +195,7 @@ fn command(input: &mut Input<'_>) -> Command {
         },
         12 => Command::Layout { layout: layout(), metadata_size: METADATA_SIZE },
         13 => Command::UploadOnly(input.flag()),
+        14 if input.flag() => Command::AllowFast((0..u32::from(input.byte() % 8)).map(PieceIndex).collect()),
         14 => Command::DontHave(PieceIndex(u32::from(input.byte()) % PIECES)),
         _ => Command::HashReject(hash_request(input)),
     }

@@ -311,7 +311,13 @@ impl World {
             }
             2..=20 => self.leaves(true),
             21..=30 => self.leaves(false),
-            31..=60 => {
+            31..=34 => self.handle(Happening::Room(input.flag())),
+            35..=36 => self.handle(Happening::Local { ip: address(input.byte()).ip() }),
+            37..=40 => {
+                let Some(addr) = self.connecting.pop() else { return };
+                self.handle(Happening::ConnectDeferred { addr });
+            }
+            41..=60 => {
                 self.paused = true;
                 self.handle(Happening::Pause);
             }
@@ -480,6 +486,7 @@ impl World {
         }
         self.paused = false;
         self.handle(Happening::Resume);
+        self.handle(Happening::Room(true));
         self.wanted = true;
         self.handle(Happening::Select(vec![true]));
         let (seed, start) = (self.honest_seed(), self.now);

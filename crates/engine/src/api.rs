@@ -18,6 +18,10 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Connections of all torrents together, incoming and outgoing.
     pub max_peers: usize,
+    /// Connections of all torrents that are being opened at once.
+    pub max_half_open: usize,
+    /// Connections of all torrents that are begun to be opened in a second.
+    pub max_dials: u32,
     /// Bytes of payload held in memory before reading from sockets pauses.
     pub disk_budget: usize,
     /// Disk threads, which hash and write.
@@ -37,6 +41,8 @@ impl Default for Config {
             listen: Vec::new(),
             state_dir: None,
             max_peers: 500,
+            max_half_open: 100,
+            max_dials: 30,
             disk_budget: 64 << 20,
             disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().min(4)),
             max_open_files: 128,

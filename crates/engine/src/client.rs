@@ -14,12 +14,14 @@ use tokio::task::JoinSet;
 
 use crate::api::{AddSource, AddTorrent, Config, Snapshot, TorrentEvent};
 use crate::clock::Clock;
+use crate::dials::Dials;
 use crate::disk::{Disk, DiskConfig, Gauge, StorageError};
 use crate::entry::{self, Entry, Look};
 use crate::handle::Torrent;
 use crate::listener;
 use crate::net::tcp;
 use crate::news::{News, Reader};
+use crate::places::Places;
 use crate::registry::Registry;
 use crate::share::{self, Sharing};
 use crate::store::{Seeds, Store};
@@ -41,8 +43,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     pub(crate) torrents: Registry,
-    /// One permit a connection, over all torrents.
-    pub(crate) connections: Arc<Semaphore>,
+    /// Connections over all torrents, and those that are being opened.
+    pub(crate) places: Arc<Places>,
+    pub(crate) dials: Arc<Dials>,
     /// The port to tell peers, if we listen (BEP 10).
     pub(crate) port: Option<u16>,
     /// How many torrents have an owner.
@@ -184,7 +187,8 @@ impl Client {
             clock: Clock::start(),
             disk,
             torrents: Registry::default(),
-            connections: Arc::new(Semaphore::new(config.max_peers)),
+            places: Places::new(config.max_peers),
+            dials: Arc::new(Dials::new(config.max_half_open, config.max_dials)),
             port: listening.first().map(SocketAddr::port),
             awake: Awake::default(),
             seeds: config.state_dir.as_deref().map(Seeds::new),
@@ -248,7 +252,7 @@ impl Client {
 
     /// Connections that are open, over all torrents.
     pub fn connections(&self) -> usize {
-        self.shared.config.max_peers.saturating_sub(self.shared.connections.available_permits())
+        self.shared.places.taken()
     }
 
     /// Adds a torrent and returns at once; opening and checking go on behind it.

@@ -18,6 +18,7 @@
 mod api;
 mod client;
 mod clock;
+mod dials;
 pub mod disk;
 mod entry;
 mod handle;
@@ -26,6 +27,7 @@ mod listener;
 mod net;
 mod news;
 mod peer;
+mod places;
 mod registry;
 mod share;
 pub mod store;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::client::Shared;
-use crate::entry::Caller;
+use crate::entry::{Caller, Look};
 use crate::net::tcp;
 use crate::torrent::ToTorrent;
 
@@ -83,11 +83,12 @@ async fn introduce(mut stream: TcpStream, addr: SocketAddr, shared: &Arc<Shared>
         tracing::debug!(%addr, "asks for a torrent that is not here");
         return tcp::abort(stream);
     };
-    let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+    let awake = matches!(torrent.look(), Look::Awake(_));
+    let Some(place) = shared.places.admit(awake) else {
         tracing::debug!(%addr, "no room for another connection");
         return tcp::abort(stream);
     };
     let Some(owner) = torrent.reach(shared, Caller::Stranger) else { return tcp::abort(stream) };
     tcp::set_up(&stream);
-    let _ = owner.send(ToTorrent::Incoming { stream, addr, prefix, permit }).await;
+    let _ = owner.send(ToTorrent::Incoming { stream, addr, prefix, place }).await;
 }

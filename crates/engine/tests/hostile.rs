@@ -263,12 +263,11 @@ async fn more_connections_than_there_is_room_for_are_refused() {
         raw.write(&handshake(stage.hash())).await;
         crowd.push(raw);
     }
-    let mut served = 0;
+    // Whether one that is refused sees a handshake first is a matter of luck.
     for raw in &mut crowd {
-        served += u32::from(raw.read_handshake().await);
+        raw.read_handshake().await;
     }
-    assert_eq!(served, 20);
-    assert_eq!(stage.fetched.snapshot().await.unwrap().peers, 20);
+    eventually("twenty are left", async || stage.fetched.snapshot().await.unwrap().peers == 20).await;
     drop(crowd);
     eventually("all are gone", async || stage.fetched.snapshot().await.unwrap().peers == 0).await;
     stage.help().await;

@@ -244,6 +244,14 @@ impl World {
         }
     }
 
+    /// Cuts every link of a node, as if it hung up on all.
+    pub fn hang_up(&mut self, node: usize) {
+        let its = |link: &Link| link.ends.iter().any(|end| end.node == node);
+        let links: Vec<u64> = self.net.links().filter(|(_, link)| its(link)).map(|(id, _)| id).collect();
+        links.into_iter().for_each(|link| self.cut(link, Departure::Remote));
+        self.settle();
+    }
+
     fn cut_some_link(&mut self) {
         let Some(mean) = self.cuts else { return };
         let links: Vec<u64> = self.net.links().map(|(id, _)| id).collect();

@@ -6,8 +6,11 @@ use std::time::Duration;
 use samara_proto::ids::BLOCK_LEN;
 use samara_proto::metainfo::Format;
 use samara_proto::peer::{Departure, Violation};
+use samara_proto::time::Time;
+use samara_proto::torrent::{Input, Source};
 use samara_sim::disk::Lies;
 use samara_sim::link::Path;
+use samara_sim::net::Access;
 use samara_sim::scenario::addr;
 use samara_sim::{Member, Sample, Scenario, World};
 
@@ -229,4 +232,73 @@ fn a_fast_line_is_filled() {
         let (report, _) = scenario.run(1);
         assert!(report.took < Duration::from_millis(limit), "{latency} us: {:?}", report.took);
     }
+}
+
+#[test]
+fn two_that_call_each_other_at_once_end_with_one_connection() {
+    for (seed, format) in all_formats().take(20) {
+        let half = |part| Member { knows_others: true, ..Member::part(part, 2) };
+        let scenario = Scenario::new(sample(format), vec![half(0), half(1)]);
+        let mut world = scenario.world(seed);
+        let end = world.now + Duration::from_secs(900);
+        while world.now < end && world.step() {}
+        assert_eq!(world.links().count(), 1, "seed {seed}");
+        assert!(world.nodes.iter().all(|node| node.torrent.stats().connections == 1), "seed {seed}");
+        let lost: usize = world.nodes.iter().map(|node| node.news.left.len()).sum();
+        assert!(
+            (1..=2).contains(&lost),
+            "seed {seed}: {lost} ends of the second connection, and no third one"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_idle_callers_keeps_no_seed_out() {
+    // They hold nothing and want nothing, and come first.
+    let idle = Member { wants: false, ..Member::LEECH };
+    let leech = Member { knows_others: false, ..Member::LEECH };
+    let late = Member { joins: Duration::from_secs(30), ..Member::SEED };
+    let members = [leech, late].into_iter().chain([idle; 30]).collect();
+    let mut scenario = Scenario::new(sample(Format::V1), members);
+    scenario.max_peers = 8;
+    for seed in 0..10 {
+        let mut world = scenario.world(seed);
+        world.give(0, Input::Candidates { source: Source::Tracker, addrs: vec![addr(1)] });
+        while !world.nodes[0].torrent.is_complete() {
+            assert!(
+                world.step() && world.now < Time::from_micros(200_000_000),
+                "seed {seed}: it is kept out"
+            );
+        }
+    }
+}
+
+/// Pieces that a rider has, who takes and never gives, when the others have a quarter; it hangs up every `every`.
+fn ridden(seed: u64, every: Option<Duration>) -> u32 {
+    let access = |up| Access { up: Some(up), ..Member::LEECH.access };
+    let leech = Member { access: access(50_000), ..Member::LEECH };
+    let rider = Member { selfish: true, ..Member::LEECH };
+    let source = Member { access: access(200_000), ..Member::SEED };
+    let sample = Sample::new(Format::V1, 2 * BLOCK_LEN, &[8 << 20]);
+    let scenario = Scenario::new(sample, [source, rider].into_iter().chain([leech; 14]).collect());
+    let mut world = scenario.world(seed);
+    let mut next = every.map(|every| world.now + every);
+    let have = |world: &World, node: usize| world.nodes[node].torrent.have().map_or(0, |have| have.count());
+    while (2..16).any(|node| have(&world, node) < 64) && world.step() {
+        if let (Some(at), Some(every)) = (next.filter(|at| *at <= world.now), every) {
+            world.hang_up(1);
+            next = Some(at + every);
+        }
+    }
+    have(&world, 1)
+}
+
+#[test]
+fn who_reconnects_gets_no_second_turn() {
+    let returning = Some(Duration::from_secs(25));
+    let (stays, returns): (Vec<_>, Vec<_>) =
+        (0..8).map(|seed| (ridden(seed, None), ridden(seed, returning))).unzip();
+    let (stays, returns) = (stays.iter().sum::<u32>(), returns.iter().sum::<u32>());
+    // 1110 and 554; if who leaves is forgotten, 651.
+    assert!(9 * returns < 5 * stays, "{stays} {returns}");
 }

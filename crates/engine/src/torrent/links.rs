@@ -7,15 +7,17 @@ use std::sync::{Arc, OnceLock};
 use samara_proto::ids::{InfoHashes, PeerKey};
 use samara_proto::peer::{Command, Config, Connection, Prefix};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::ToTorrent;
 use super::opening::Opened;
+use super::{Dialled, ToTorrent};
 use crate::client::Shared;
+use crate::dials::Queued;
 use crate::disk::{Buf, StorageHandle};
 use crate::net::tcp;
 use crate::peer::Peer;
+use crate::places::{Place, Share};
 
 /// Batches that may wait for one connection. What does not fit waits with the owner until the next round.
 const PEER_INBOX: usize = 16;
@@ -26,6 +28,7 @@ const MAX_WAITING: usize = 65_536;
 /// All connections of one torrent.
 pub(super) struct Links {
     shared: Arc<Shared>,
+    share: Arc<Share>,
     config: Config,
     owner: mpsc::Sender<ToTorrent>,
     peers: BTreeMap<PeerKey, Link>,
@@ -46,19 +49,19 @@ struct Link {
 impl Links {
     pub(super) fn new(shared: Arc<Shared>, config: Config, owner: mpsc::Sender<ToTorrent>) -> Self {
         let (tasks, storage) = (JoinSet::new(), Arc::default());
-        Self { shared, config, owner, peers: BTreeMap::new(), dirty: Vec::new(), tasks, storage, next: 0 }
+        let (share, peers) = (Arc::new(shared.places.share()), BTreeMap::new());
+        Self { shared, share, config, owner, peers, dirty: Vec::new(), tasks, storage, next: 0 }
     }
 
     /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
     pub(super) fn connect(&mut self, addr: SocketAddr) {
-        let owner = self.owner.clone();
-        let permit = Arc::clone(&self.shared.connections).try_acquire_owned();
+        let (owner, share, queued) = (self.owner.clone(), Arc::clone(&self.share), self.shared.dials.queue());
         self.tasks.spawn(async move {
-            let stream = match permit {
-                Ok(permit) => tcp::connect(addr).await.ok().map(|stream| (stream, permit)),
-                Err(_) => None,
+            let dialled = match queued {
+                Some(queued) => dial(addr, queued, share).await,
+                None => Dialled::NotTried,
             };
-            let _ = owner.send(ToTorrent::Outgoing { addr, stream }).await;
+            let _ = owner.send(ToTorrent::Outgoing { addr, dialled }).await;
         });
     }
 
@@ -67,11 +70,21 @@ impl Links {
         &mut self,
         stream: TcpStream,
         addr: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         hashes: InfoHashes,
     ) -> PeerKey {
         let conn = Connection::outgoing(self.config(addr), hashes, self.shared.clock.now());
-        self.start(stream, permit, conn)
+        self.start(stream, place, conn)
+    }
+
+    /// Whether there is a place for another connection.
+    pub(super) fn has_room(&self) -> bool {
+        self.share.has_room()
+    }
+
+    /// Makes the place of somebody who called us one of ours. False if there was no room for it: then somebody must go.
+    pub(super) fn adopt(&self, place: Place) -> (Place, bool) {
+        self.share.adopt(place)
     }
 
     /// Starts the task of a connection that came in.
@@ -80,18 +93,18 @@ impl Links {
         stream: TcpStream,
         addr: SocketAddr,
         prefix: Prefix,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         hashes: InfoHashes,
     ) -> PeerKey {
         let conn = Connection::incoming(self.config(addr), hashes, prefix, self.shared.clock.now());
-        self.start(stream, permit, conn)
+        self.start(stream, place, conn)
     }
 
     fn config(&self, addr: SocketAddr) -> Config {
         Config { remote_ip: Some(addr.ip()), ..self.config.clone() }
     }
 
-    fn start(&mut self, stream: TcpStream, permit: OwnedSemaphorePermit, conn: Connection<Buf>) -> PeerKey {
+    fn start(&mut self, stream: TcpStream, place: Place, conn: Connection<Buf>) -> PeerKey {
         let key = PeerKey(self.next);
         self.next += 1;
         let (tell, inbox) = mpsc::channel(PEER_INBOX);
@@ -108,7 +121,7 @@ impl Links {
         };
         self.tasks.spawn(async move {
             peer.run().await;
-            drop(permit);
+            drop(place);
         });
         key
     }
@@ -178,5 +191,14 @@ impl Links {
     pub(super) async fn shutdown(&mut self) {
         self.peers.clear();
         self.tasks.shutdown().await;
+    }
+}
+
+/// Opens a connection once it is its turn, if there is still a place for it.
+async fn dial(addr: SocketAddr, queued: Queued, share: Arc<Share>) -> Dialled {
+    let (Some(_turn), Some(place)) = (queued.turn().await, share.take()) else { return Dialled::NotTried };
+    match tcp::connect(addr).await {
+        Ok(stream) => Dialled::Made(stream, place),
+        Err(_) => Dialled::Failed,
     }
 }

@@ -21,7 +21,7 @@ use samara_proto::metainfo::Metainfo;
 use samara_proto::peer::{self, Command, Departure, Event, Prefix};
 use samara_proto::torrent::{self as machine, Input, Known, Output, PeerStatus, Source, Torrent as Machine};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -36,6 +36,7 @@ use crate::client::Shared;
 use crate::disk::{Buf, DiskEvent, StoreJob};
 use crate::entry::Entry;
 use crate::handle::ReadError;
+use crate::places::Place;
 pub(crate) use opening::{Looked, OpenError, Opening, REPORT_EVERY, all_cores, look};
 pub use origin::OriginError;
 pub(crate) use origin::{Origin, read};
@@ -56,15 +57,25 @@ pub(crate) enum ToTorrent {
     /// A connection has something to say.
     Peer(PeerKey, Vec<Event<Buf>>),
     /// Somebody connected and asks for this torrent, and has a place among all connections.
-    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, permit: OwnedSemaphorePermit },
-    /// A connection that we wanted, with its place among all connections; `None` if it came to nothing.
-    Outgoing { addr: SocketAddr, stream: Option<(TcpStream, OwnedSemaphorePermit)> },
+    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, place: Place },
+    /// What became of a connection that we wanted.
+    Outgoing { addr: SocketAddr, dialled: Dialled },
     /// Hashing of what is on disk got this far, in bytes.
     Checking { done: u64, total: u64 },
     /// The storage is open, or will never be.
     Opened(Box<Result<Opened, OpenError>>),
     /// From the user.
     Control(Control),
+}
+
+/// What became of an attempt to connect.
+pub(crate) enum Dialled {
+    /// A connection, with its place among all.
+    Made(TcpStream, Place),
+    /// It came to nothing.
+    Failed,
+    /// There is no place for it.
+    NotTried,
 }
 
 /// What a user asks.
@@ -196,7 +207,8 @@ impl Owner {
         };
         let basis = Basis::new(origin, dir, mode, paths, sequential, &peers);
         let (peer_id, seed) = identity;
-        let config = machine::Config { sequential, ..machine::Config::new(peer_id) };
+        let listen_port = shared.port.unwrap_or(0);
+        let config = machine::Config { sequential, listen_port, ..machine::Config::new(peer_id) };
         let mut machine = match &metainfo {
             Some(m) => {
                 let known = Known { info: Arc::clone(&m.info), piece_layers: m.piece_layers.clone() };
@@ -310,6 +322,7 @@ impl Owner {
     }
 
     fn tick(&mut self) {
+        self.handle(Input::Room(self.links.has_room()));
         self.handle(Input::Tick);
         self.links.reap();
         while self.tasks.try_join_next().is_some() {}
@@ -319,10 +332,10 @@ impl Owner {
     fn message(&mut self, message: ToTorrent) {
         match message {
             ToTorrent::Peer(peer, events) => self.peer_events(peer, events),
-            ToTorrent::Incoming { stream, addr, prefix, permit } => {
-                self.incoming(stream, addr, prefix, permit);
+            ToTorrent::Incoming { stream, addr, prefix, place } => {
+                self.incoming(stream, addr, prefix, place);
             }
-            ToTorrent::Outgoing { addr, stream } => self.outgoing(addr, stream),
+            ToTorrent::Outgoing { addr, dialled } => self.outgoing(addr, dialled),
             ToTorrent::Checking { done, total } => {
                 self.arrivals.refuse();
                 let _ = self.news.send(TorrentEvent::Checking { done, total });
@@ -342,31 +355,36 @@ impl Owner {
         }
     }
 
-    fn incoming(
-        &mut self,
-        stream: TcpStream,
-        addr: SocketAddr,
-        prefix: Prefix,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn incoming(&mut self, stream: TcpStream, addr: SocketAddr, prefix: Prefix, place: Place) {
         if self.stopping.is_some() {
             return;
         }
         if self.woken && !matches!(self.data, Data::Open(_)) {
-            self.arrivals.hold(ToTorrent::Incoming { stream, addr, prefix, permit });
-        } else {
-            let peer = self.links.incoming(stream, addr, prefix, permit, self.machine.hashes());
-            self.handle(Input::Connected { peer, addr, outgoing: false });
+            return self.arrivals.hold(ToTorrent::Incoming { stream, addr, prefix, place });
+        }
+        let (place, room) = self.links.adopt(place);
+        self.handle(Input::Room(room));
+        self.tell_local(&stream);
+        let peer = self.links.incoming(stream, addr, prefix, place, self.machine.hashes());
+        self.handle(Input::Connected { peer, addr, outgoing: false });
+    }
+
+    /// Our end of a connection says how others see us.
+    fn tell_local(&mut self, stream: &TcpStream) {
+        if let Ok(local) = stream.local_addr() {
+            self.handle(Input::Local { ip: local.ip() });
         }
     }
 
-    fn outgoing(&mut self, addr: SocketAddr, stream: Option<(TcpStream, OwnedSemaphorePermit)>) {
-        match stream {
-            Some((stream, permit)) if self.stopping.is_none() => {
-                let peer = self.links.outgoing(stream, addr, permit, self.machine.hashes());
+    fn outgoing(&mut self, addr: SocketAddr, dialled: Dialled) {
+        match dialled {
+            Dialled::Made(stream, place) if self.stopping.is_none() => {
+                self.tell_local(&stream);
+                let peer = self.links.outgoing(stream, addr, place, self.machine.hashes());
                 self.handle(Input::Connected { peer, addr, outgoing: true });
             }
-            _ => self.handle(Input::ConnectFailed { addr }),
+            Dialled::NotTried => self.handle(Input::ConnectDeferred { addr }),
+            Dialled::Made(..) | Dialled::Failed => self.handle(Input::ConnectFailed { addr }),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::{Command, Departure, Event, Shape, Violation};
 use crate::bitfield::Bitfield;
-use crate::ids::Block;
+use crate::ids::{Block, PieceIndex};
 use crate::merkle::HashRequest;
 use crate::wire::Message;
 
@@ -21,6 +21,7 @@ impl<B> Connection<B> {
             Command::Have(piece) => self.outbox.message(&Message::Have(piece)),
             Command::DontHave(piece) => self.send_dont_have(piece),
             Command::Bitfield(have) => self.send_bitfield(&have),
+            Command::AllowFast(pieces) => self.allow_fast(&pieces),
             Command::Request(block) => self.request(block),
             Command::Cancel(block) => self.cancel(&block),
             Command::HashRequest(request) => self.request_hashes(request),
@@ -75,8 +76,17 @@ impl<B> Connection<B> {
         }
         // First the choke, then the rejects, so that the remote does not ask again at once (BEP 6).
         self.outbox.message(&Message::Choke);
-        for block in self.uploads.drop_all() {
+        // What it was granted it still gets (BEP 6).
+        let grants = &mut self.grants;
+        for block in self.uploads.drop_all(|block| grants.take(block)) {
             self.reject(block);
+        }
+    }
+
+    fn allow_fast(&mut self, pieces: &[PieceIndex]) {
+        let (true, Some(shape)) = (self.fast(), &self.config.shape) else { return };
+        for piece in self.grants.set(pieces, shape) {
+            self.outbox.message(&Message::AllowedFast(piece));
         }
     }
 

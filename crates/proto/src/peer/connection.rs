@@ -6,6 +6,7 @@ use super::budget::Budget;
 use super::config::{Config, MAX_CONTROL, REPORT_INTERVAL};
 use super::downloads::Downloads;
 use super::extensions::Extensions;
+use super::grants::Grants;
 use super::greeting::Greeting;
 use super::outbox::Outbox;
 use super::remote::Remote;
@@ -31,6 +32,8 @@ pub struct Connection<B> {
     pub(super) downloads: Downloads,
     pub(super) uploads: Uploads<B>,
     pub(super) remote: Remote,
+    /// What it may ask for while we choke it.
+    pub(super) grants: Grants,
     pub(super) extensions: Extensions,
     pub(super) budget: Budget,
     pub(super) timers: Timers,
@@ -119,6 +122,7 @@ impl<B> Connection<B> {
             downloads: Downloads::default(),
             uploads: Uploads::new(now),
             remote: Remote::default(),
+            grants: Grants::default(),
             extensions: Extensions::default(),
             budget: Budget::new(now),
             timers: Timers::new(now),

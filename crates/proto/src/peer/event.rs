@@ -128,6 +128,9 @@ pub enum Command {
     UploadOnly(bool),
     /// What we have at the start; sent as have-all or have-none where that says it.
     Bitfield(Arc<Bitfield>),
+    /// Serve these pieces even while we choke it, each block once, and no other ones any more (BEP 6); told only to peers
+    /// that understand it. At most 16.
+    AllowFast(Vec<PieceIndex>),
     /// Ask for a block.
     Request(Block),
     /// Take a request back.

@@ -56,6 +56,7 @@ mod departure;
 mod downloads;
 mod event;
 mod extensions;
+mod grants;
 mod greeting;
 mod outbox;
 mod questions;

@@ -137,7 +137,7 @@ impl<B> Connection<B> {
         if block.len > MAX_BLOCK_LEN || !shape.layout.serves(&block) {
             return Err(Violation::OutOfRange);
         }
-        if self.choking {
+        if self.choking && !self.grants.take(&block) {
             // Perhaps it was under way when we choked.
             return self.refuse(now, block);
         }

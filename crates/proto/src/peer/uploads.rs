@@ -98,20 +98,26 @@ impl<B> Uploads<B> {
         at.inspect(|&at| self.cancel_slot(at)).is_some()
     }
 
-    /// Takes out all requests, for we choke: those being read first, then those that wait.
-    pub(super) fn drop_all(&mut self) -> Vec<Block> {
-        let wanted = self.slots.iter().filter(|slot| !matches!(slot.state, State::Cancelled));
-        let dropped = wanted.map(|slot| slot.block).chain(self.queued.drain(..)).collect();
-        let held = &mut self.held;
-        self.slots.retain_mut(|slot| match slot.state {
-            State::Done(_) => {
+    /// Takes out the requests that are not to be kept, for we choke: those being read first, then those that wait.
+    pub(super) fn drop_all(&mut self, mut keep: impl FnMut(&Block) -> bool) -> Vec<Block> {
+        let (mut dropped, held) = (Vec::new(), &mut self.held);
+        self.slots.retain_mut(|slot| {
+            let wanted = !matches!(slot.state, State::Cancelled);
+            if !wanted || keep(&slot.block) {
+                return true;
+            }
+            dropped.push(slot.block);
+            let done = matches!(slot.state, State::Done(_));
+            if done {
                 *held = held.saturating_sub(slot.block.len.into());
-                false
             }
-            _ => {
-                slot.state = State::Cancelled;
-                true
-            }
+            slot.state = State::Cancelled;
+            !done
+        });
+        self.queued.retain(|block| {
+            let kept = keep(block);
+            dropped.extend((!kept).then_some(*block));
+            kept
         });
         dropped
     }

@@ -1,6 +1,6 @@
 //! What goes into a torrent machine and what comes out of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +19,14 @@ pub struct Config {
     pub max_peers: usize,
     /// Most connections being opened at once.
     pub max_half_open: usize,
+    /// Where we listen, for canonical priorities between peers on one address (BEP 40); 0 for nowhere.
+    pub listen_port: u16,
     /// Peers served at once, the optimistic one counted; `None` for as many as the measured capacity says.
     pub upload_slots: Option<usize>,
     /// As the only seed, tell each peer of other pieces (BEP 16).
     pub super_seeding: bool,
+    /// Grant newcomers a few pieces although they are choked (BEP 6).
+    pub allowed_fast: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
     /// Which files are wanted, by index (pad files counted); `None` is all. Files beyond its end are not wanted.
@@ -37,8 +41,10 @@ impl Config {
             peer_id,
             max_peers: 80,
             max_half_open: 20,
+            listen_port: 0,
             upload_slots: None,
             super_seeding: true,
+            allowed_fast: true,
             sequential: false,
             wanted: None,
         }
@@ -91,6 +97,19 @@ pub enum Input<B> {
         /// The address asked for.
         addr: SocketAddr,
     },
+    /// A [`Output::Connect`] was not tried, for the program has too many connections. It is asked for again later.
+    ConnectDeferred {
+        /// The address asked for.
+        addr: SocketAddr,
+    },
+    /// Our end of a connection has this address. Any number of times; it counts for canonical priorities (BEP 40).
+    Local {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// Whether the program has room for more connections of this torrent, as it has at first. Without it somebody must
+    /// go for each who comes.
+    Room(bool),
     /// Addresses that may be peers.
     Candidates {
         /// Who says so.

@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use super::roster::host;
+use super::hosts::host;
 use crate::ids::{PieceIndex, Sha256Hash};
 
 /// Failed pieces on record.

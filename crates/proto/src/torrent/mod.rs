@@ -12,10 +12,13 @@
 //! The life of a torrent: nothing but hashes → info dictionary known → storage `Ready` → complete. Each machine has
 //! its own tests; whole swarms of this type are tested in `samara-sim`.
 
+mod allowed_fast;
 mod api;
 mod blame;
+pub mod canonical;
 mod choker;
 mod hashes;
+mod hosts;
 mod join;
 mod learn;
 mod leaves;
@@ -30,12 +33,16 @@ mod rarity;
 mod rate;
 mod requests;
 mod roster;
+mod seat;
+mod seats;
 mod seeding;
 mod serve;
 mod slots;
+mod standpoint;
 mod superseed;
 #[cfg(test)]
 mod tests;
+mod turnover;
 mod verdict;
 mod window;
 mod window_sum;
@@ -45,6 +52,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use allowed_fast::allowed_fast_set;
 pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
 use blame::Blame;
 use choker::Choker;
@@ -108,6 +116,11 @@ pub struct Torrent<B> {
     initial_seed: bool,
     paused: bool,
     stopped: bool,
+    /// The program has room for more connections of ours.
+    room: bool,
+    /// Nobody is called before.
+    dial_after: Time,
+    next_turnover: Time,
     next_tick: Time,
     kick: Option<Time>,
     done: u64,
@@ -124,7 +137,7 @@ impl<B> Torrent<B> {
     pub fn new(config: Config, hashes: InfoHashes, seed: u64, now: Time) -> Self {
         let mut rng = Rng::new(seed);
         Self {
-            roster: Roster::new(rng.next_u64()),
+            roster: Roster::new(rng.next_u64(), config.listen_port),
             choker: Choker::new(now),
             slots: Slots::new(config.upload_slots, now),
             blame: Blame::default(),
@@ -144,6 +157,9 @@ impl<B> Torrent<B> {
             initial_seed: false,
             paused: false,
             stopped: false,
+            room: true,
+            dial_after: now,
+            next_turnover: now + turnover::PERIOD,
             next_tick: now + TICK,
             kick: None,
             done: 0,
@@ -172,6 +188,9 @@ impl<B> Torrent<B> {
         match input {
             Input::Connected { peer, addr, outgoing } => self.on_connected(peer, addr, outgoing),
             Input::ConnectFailed { addr } => self.roster.failed(now, addr),
+            Input::ConnectDeferred { addr } => self.on_deferred(addr),
+            Input::Local { ip } => self.roster.at(ip),
+            Input::Room(room) => self.room = room,
             Input::Candidates { source, addrs } => self.on_candidates(source, &addrs),
             Input::Peer { peer, event } => self.on_event(peer, event),
             Input::Ready { have } => self.on_ready(have),
@@ -196,7 +215,8 @@ impl<B> Torrent<B> {
     /// When to give it [`Input::Tick`] if nothing else happens before; `None` for never. May lie in the past.
     pub fn deadline(&self) -> Option<Time> {
         let tick = self.is_busy().then_some(self.next_tick);
-        let connect = if self.may_connect() { self.roster.deadline() } else { None };
+        let due = self.roster.deadline().map(|at| at.max(self.dial_after));
+        let connect = due.filter(|_| self.may_connect());
         [tick, self.kick, connect].into_iter().flatten().min()
     }
 
@@ -256,6 +276,7 @@ impl<B> Torrent<B> {
         self.peers.values_mut().for_each(|peer| peer.update_rates(self.now));
         self.chase_silent();
         self.expire_questions();
+        self.turn_over();
         self.review_offers();
         if self.choker.round_is_due(self.now) {
             self.rechoke();

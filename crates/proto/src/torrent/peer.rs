@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::api::PeerStatus;
 use super::blame::Standing;
 use super::rate::Rate;
+use super::roster::{Past, Who};
+use super::seat::Seat;
 use super::seeding::Offers;
 use super::window::Window;
 use super::window_sum::WindowSum;
@@ -111,6 +113,8 @@ pub(super) struct Peer {
     pub(super) listens: Option<SocketAddr>,
     /// When it last said anything.
     pub(super) heard: Time,
+    /// What its place is worth.
+    pub(super) seat: Seat,
 
     pub(super) early: Early,
     pub(super) has: Bitfield,
@@ -123,6 +127,9 @@ pub(super) struct Peer {
 
     pub(super) peer_interested: bool,
     pub(super) peer_choked: bool,
+    /// Pieces of which it was told that it may have them in spite of a choke.
+    pub(super) granted: u32,
+    pub(super) grants_over: bool,
     /// When its last turn to be served began.
     pub(super) last_turn: Option<Time>,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
@@ -163,6 +170,7 @@ impl Peer {
             extended: Extended::default(),
             listens: None,
             heard: now,
+            seat: Seat::new(now),
             early: Early::default(),
             has: Bitfield::new(pieces),
             counted: Counted::No,
@@ -172,6 +180,8 @@ impl Peer {
             allowed: BTreeSet::new(),
             peer_interested: false,
             peer_choked: true,
+            granted: 0,
+            grants_over: false,
             last_turn: None,
             dodged: 0,
             sluggish: false,
@@ -210,10 +220,11 @@ impl Peer {
         self.counted == Counted::Pieces
     }
 
-    /// Bytes it gave us beyond those that we gave it; negative if it owes us.
+    /// Bytes it gave us beyond those that we gave it, now and before; negative if it owes us.
     pub(super) fn credit(&self) -> i64 {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        signed(self.down.total()) - signed(self.up.total())
+        let Past { gave, took, .. } = self.seat.past;
+        signed(self.down.total().saturating_add(gave)) - signed(self.up.total().saturating_add(took))
     }
 
     /// Once a round: notes whether it takes what a slot carries, `turn` bytes, and whether it gives back.
@@ -290,6 +301,7 @@ impl Peer {
     /// A block came, which it mostly was asked for.
     pub(super) fn brought(&mut self, now: Time, block: Block) {
         self.down.add(block.len.into());
+        self.seat.gave(now);
         self.gave.add(now, block.len.into());
         self.progress = now;
         if let Some(asked) = self.forget(&block) {
@@ -324,6 +336,31 @@ impl Peer {
             (true, t) if t >= GIVE_UP => Overdue::GiveUp,
             _ => Overdue::Nothing,
         }
+    }
+
+    /// What is to be remembered of this connection.
+    pub(super) fn did(&self, now: Time) -> Past {
+        let served = self.up.total() > 0 || (self.peer_interested && !self.peer_choked);
+        Past {
+            last_turn: self.last_turn.max(served.then_some(now)),
+            dodged: self.dodged,
+            gave: self.down.total(),
+            took: self.up.total(),
+            snubs: self.window.is_snubbed().into(),
+        }
+    }
+
+    /// It goes on where it left off.
+    pub(super) fn resume(&mut self, who: Who, past: Past) {
+        (self.last_turn, self.dodged) = (past.last_turn, past.dodged);
+        (self.seat.who, self.seat.past) = (Some(who), past);
+    }
+
+    /// It is to be found at this address, as far as we know.
+    pub(super) fn is_at(&self, addr: SocketAddr) -> bool {
+        (self.outgoing && self.addr == addr)
+            || self.listens == Some(addr)
+            || self.seat.aliases().contains(&addr)
     }
 
     pub(super) fn update_rates(&mut self, now: Time) {

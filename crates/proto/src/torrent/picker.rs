@@ -145,6 +145,11 @@ impl Picker {
         words.map(|((has, wanted), have)| (has & wanted & !have).count_ones()).sum()
     }
 
+    /// Peers that have `piece`, but for those that had everything from the start.
+    pub(super) fn availability(&self, piece: PieceIndex) -> u32 {
+        self.rarity.availability(piece)
+    }
+
     /// Availability: one peer more has `piece`.
     pub(super) fn gained(&mut self, piece: PieceIndex) {
         self.rarity.gained(piece);

@@ -97,6 +97,7 @@ impl<B> Torrent<B> {
         if hides {
             self.note_spread(key, piece);
         }
+        self.end_grants(key);
         self.drop_if_useless(key);
     }
 

@@ -1,38 +1,59 @@
 //! The addresses we know: which to try next, which to leave alone.
 //!
-//! Tried in the order they fall due, better sources first. After a failure an address waits longer each time, with
-//! jitter; those the user gave are tried for ever, others are forgotten after [`MOST_FAILURES`]. At most
-//! [`MOST_ENTRIES`] are known; when full, worse sources make room for better ones. Addresses only: connections, ids
-//! and limits are the torrent's business.
+//! What is due is tried in the order of [`Rank`]: who gave us data before a loss, then better sources, then who failed
+//! less often, then the higher canonical priority (BEP 40). After a failure an address waits longer each time
+//! ([`backoff`]); those the user gave are tried for ever, others are forgotten. At most [`MOST_ENTRIES`] are known, of
+//! one public host [`MOST_PER_HOST`]; when full, worse sources make room for better ones. Who left is remembered by
+//! host ([`past`]), and so is who is banned ([`bans`]).
+//!
+//! It refuses to know connections, ids and limits: those are the torrent's business. Tested by examples of each rule.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod backoff;
+mod bans;
+mod past;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::api::Source;
+use super::hosts::{self, Reach, host};
+use super::standpoint::Standpoint;
 use crate::ids::PeerKey;
 use crate::peer::Departure;
 use crate::rng::Rng;
 use crate::time::Time;
+use backoff::{MOST_FAILURES, REST};
+use bans::Bans;
+use past::Memory;
+pub(super) use past::{Past, Who, who};
 
 /// Addresses known at once.
 const MOST_ENTRIES: usize = 2000;
-/// Addresses banned at once; the oldest are forgiven.
-const MOST_BANNED: usize = 4096;
-/// Failures in a row after which an address that the user did not give is forgotten.
-const MOST_FAILURES: u32 = 6;
-/// First and longest wait after a failure, for what the user gave and for the rest.
-const USER_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-const OTHER_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
-/// How long a peer rests that had nothing for us and wanted nothing.
-const REST: Duration = Duration::from_secs(600);
-/// Strikes that ban an address.
-const MOST_STRIKES: u8 = 3;
+/// Addresses known of one public host, the user's not counted: who can invent ports must not fill the roster.
+const MOST_PER_HOST: u16 = 4;
+/// For so long after it left a peer that gave us data comes before all others.
+const GRATITUDE: Duration = Duration::from_secs(600);
+
+/// The place of an address among those that are due: the least is tried first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    gave: Reverse<bool>,
+    source: Source,
+    failures: u32,
+    priority: Reverse<u32>,
+    addr: SocketAddr,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// To be tried at this time.
-    Idle(Time),
+    /// Falls due at this time.
+    Waiting(Time),
+    /// To be tried.
+    Due(Rank),
     Connecting,
     Connected(PeerKey),
 }
@@ -41,41 +62,68 @@ enum State {
 struct Entry {
     source: Source,
     state: State,
+    /// In a row.
     failures: u32,
+    /// When it left, having given us data.
+    gave: Option<Time>,
+}
+
+impl Entry {
+    const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Waiting(_) | State::Due(_))
+    }
+
+    /// Tried for ever, and soon.
+    fn is_dear(&self, now: Time) -> bool {
+        self.source == Source::User || self.gave_lately(now)
+    }
+
+    fn gave_lately(&self, now: Time) -> bool {
+        self.gave.is_some_and(|at| now.since(at) < GRATITUDE)
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// It came to something: payload passed, or it lasted.
+    pub(super) worked: bool,
+    /// Payload passed, either way.
+    pub(super) moved: bool,
+    /// The peer gave us data.
+    pub(super) gave: bool,
+    pub(super) why: Departure,
 }
 
 /// Known addresses.
 #[derive(Debug)]
 pub(super) struct Roster {
     entries: BTreeMap<SocketAddr, Entry>,
-    /// Idle entries by time.
-    due: BTreeSet<(Time, Source, SocketAddr)>,
+    /// How many entries each host has.
+    hosts: BTreeMap<SocketAddr, u16>,
+    waiting: BTreeSet<(Time, SocketAddr)>,
+    due: BTreeSet<Rank>,
     connecting: usize,
-    banned: VecDeque<SocketAddr>,
-    strikes: BTreeMap<SocketAddr, u8>,
+    standpoint: Standpoint,
+    bans: Bans,
+    memory: Memory,
     rng: Rng,
 }
 
-/// What a ban falls on: the host, whatever its port; but on this machine each port is another peer.
-pub(super) fn host(addr: SocketAddr) -> SocketAddr {
-    let ip = addr.ip().to_canonical();
-    SocketAddr::new(ip, if ip.is_loopback() { addr.port() } else { 0 })
-}
-
-fn is_usable(addr: &SocketAddr) -> bool {
-    let broadcast = matches!(addr.ip(), IpAddr::V4(ip) if ip.is_broadcast());
-    addr.port() != 0 && !addr.ip().is_unspecified() && !addr.ip().is_multicast() && !broadcast
-}
-
 impl Roster {
-    pub(super) const fn new(seed: u64) -> Self {
+    /// An empty one, of a torrent that listens on `port`, or on none if it is 0.
+    pub(super) fn new(seed: u64, port: u16) -> Self {
+        let mut rng = Rng::new(seed);
         Self {
             entries: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             due: BTreeSet::new(),
             connecting: 0,
-            banned: VecDeque::new(),
-            strikes: BTreeMap::new(),
-            rng: Rng::new(seed),
+            standpoint: Standpoint::new(rng.next_u64(), port),
+            bans: Bans::default(),
+            memory: Memory::default(),
+            rng,
         }
     }
 
@@ -89,21 +137,69 @@ impl Roster {
         self.connecting
     }
 
+    /// Whether there is anybody whom we could call, now or later.
+    pub(super) fn has_idle(&self) -> bool {
+        !self.waiting.is_empty() || !self.due.is_empty()
+    }
+
+    /// Whether there is anybody to call now.
+    pub(super) fn has_due(&self, now: Time) -> bool {
+        !self.due.is_empty() || self.waiting.first().is_some_and(|(at, _)| *at <= now)
+    }
+
+    /// The user gave this address.
+    pub(super) fn is_users(&self, addr: SocketAddr) -> bool {
+        self.entries.get(&addr).is_some_and(|e| e.source == Source::User)
+    }
+
+    /// The canonical priority of a connection to `addr` (BEP 40).
+    pub(super) fn priority(&self, addr: SocketAddr) -> u32 {
+        self.standpoint.priority(addr)
+    }
+
+    /// Our end of a connection has this address.
+    pub(super) fn at(&mut self, ip: IpAddr) {
+        if self.standpoint.at(ip) {
+            self.rank_again();
+        }
+    }
+
+    /// A peer that we called sees us at `ip`.
+    pub(super) fn vote(&mut self, voter: IpAddr, ip: IpAddr) {
+        if self.standpoint.vote(voter, ip) {
+            self.rank_again();
+        }
+    }
+
+    /// Priorities changed: whoever is due gets its place anew, when somebody asks.
+    fn rank_again(&mut self) {
+        while let Some(rank) = self.due.first().copied() {
+            self.set_state(rank.addr, State::Waiting(Time::ZERO));
+        }
+    }
+
     /// Learns of an address.
     pub(super) fn add(&mut self, now: Time, addr: SocketAddr, source: Source) {
-        if !is_usable(&addr) || self.is_banned(addr) || self.upgrade(addr, source) || !self.make_room(source)
-        {
+        let refused = !hosts::is_usable(&addr) || self.is_banned(addr);
+        if refused || self.upgrade(addr, source) || self.is_crowded(addr, source) || !self.make_room(source) {
             return;
         }
-        self.entries.insert(addr, Entry { source, state: State::Connecting, failures: 0 });
+        self.entries.insert(addr, Entry { source, state: State::Connecting, failures: 0, gave: None });
+        *self.hosts.entry(host(addr)).or_default() += 1;
         self.connecting += 1;
-        self.set_state(addr, State::Idle(now));
+        self.set_state(addr, State::Waiting(now));
+    }
+
+    /// Whether too many addresses of the same host are known.
+    fn is_crowded(&self, addr: SocketAddr, source: Source) -> bool {
+        let full = self.hosts.get(&host(addr)).is_some_and(|n| *n >= MOST_PER_HOST);
+        full && source != Source::User && hosts::reach(addr.ip()) == Reach::Public
     }
 
     /// Learns where a connected peer listens.
     pub(super) fn add_connected(&mut self, now: Time, addr: SocketAddr, peer: PeerKey) {
         self.add(now, addr, Source::Incoming);
-        if self.entries.get(&addr).is_some_and(|e| matches!(e.state, State::Idle(_))) {
+        if self.entries.get(&addr).is_some_and(Entry::is_idle) {
             self.connected(addr, peer);
         }
     }
@@ -111,11 +207,9 @@ impl Roster {
     /// Notes a better source of a known address. True if it is known.
     fn upgrade(&mut self, addr: SocketAddr, source: Source) -> bool {
         let Some(entry) = self.entries.get_mut(&addr) else { return false };
-        let old = entry.source;
-        entry.source = old.min(source);
-        if let State::Idle(at) = entry.state {
-            self.due.remove(&(at, old, addr));
-            self.due.insert((at, entry.source, addr));
+        entry.source = entry.source.min(source);
+        if let State::Due(_) = entry.state {
+            self.set_state(addr, State::Waiting(Time::ZERO));
         }
         true
     }
@@ -124,43 +218,61 @@ impl Roster {
         if self.entries.len() < MOST_ENTRIES {
             return true;
         }
-        let idle =
-            self.entries.iter().filter(|(_, e)| matches!(e.state, State::Idle(_)) && e.source > source);
+        let idle = self.entries.iter().filter(|(_, e)| e.is_idle() && e.source > source);
         let worst = idle.max_by_key(|(_, e)| (e.source, e.failures)).map(|(addr, _)| *addr);
         worst.inspect(|addr| self.forget(*addr)).is_some()
     }
 
     fn forget(&mut self, addr: SocketAddr) {
-        self.set_state(addr, State::Idle(Time::ZERO));
-        if let Some(entry) = self.entries.remove(&addr) {
-            self.due.remove(&(Time::ZERO, entry.source, addr));
+        self.set_state(addr, State::Connected(PeerKey(0)));
+        if self.entries.remove(&addr).is_some()
+            && let Some(n) = self.hosts.get_mut(&host(addr))
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.hosts.remove(&host(addr));
+            }
         }
     }
 
     fn set_state(&mut self, addr: SocketAddr, state: State) {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         match std::mem::replace(&mut entry.state, state) {
-            State::Idle(at) => drop(self.due.remove(&(at, entry.source, addr))),
+            State::Waiting(at) => _ = self.waiting.remove(&(at, addr)),
+            State::Due(rank) => _ = self.due.remove(&rank),
             State::Connecting => self.connecting -= 1,
             State::Connected(_) => {}
         }
         match state {
-            State::Idle(at) => drop(self.due.insert((at, entry.source, addr))),
+            State::Waiting(at) => _ = self.waiting.insert((at, addr)),
+            State::Due(rank) => _ = self.due.insert(rank),
             State::Connecting => self.connecting += 1,
             State::Connected(_) => {}
         }
     }
 
-    /// When the next address falls due.
+    /// When the next address falls due; in the past if one is.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.due.first().map(|(at, _, _)| *at)
+        let due = (!self.due.is_empty()).then_some(Time::ZERO);
+        due.or_else(|| self.waiting.first().map(|(at, _)| *at))
     }
 
     /// The next address to connect to, which then counts as being connected to.
     pub(super) fn next(&mut self, now: Time) -> Option<SocketAddr> {
-        let &(_, _, addr) = self.due.first().filter(|(at, _, _)| *at <= now)?;
+        while let Some(&(_, addr)) = self.waiting.first().filter(|(at, _)| *at <= now) {
+            let rank = self.rank(now, addr)?;
+            self.set_state(addr, State::Due(rank));
+        }
+        let addr = self.due.first()?.addr;
         self.set_state(addr, State::Connecting);
         Some(addr)
+    }
+
+    fn rank(&self, now: Time, addr: SocketAddr) -> Option<Rank> {
+        let entry = self.entries.get(&addr)?;
+        let priority = Reverse(self.standpoint.priority(addr));
+        let (gave, source, failures) = (Reverse(entry.gave_lately(now)), entry.source, entry.failures);
+        Some(Rank { gave, source, failures, priority, addr })
     }
 
     /// A connection to `addr` exists.
@@ -175,25 +287,34 @@ impl Roster {
         }
     }
 
-    /// A connection ended. `greeted`: its handshake was done.
-    pub(super) fn closed(
-        &mut self,
-        now: Time,
-        addr: SocketAddr,
-        peer: PeerKey,
-        greeted: bool,
-        why: Departure,
-    ) {
+    /// A connection was not tried.
+    pub(super) fn deferred(&mut self, now: Time, addr: SocketAddr) {
+        if self.entries.get(&addr).is_some_and(|e| e.state == State::Connecting) {
+            let wait = backoff::deferred(&mut self.rng);
+            self.set_state(addr, State::Waiting(now + wait));
+        }
+    }
+
+    /// A connection ended.
+    pub(super) fn closed(&mut self, now: Time, addr: SocketAddr, peer: PeerKey, ending: Ending) {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         if entry.state != State::Connected(peer) {
             return;
         }
-        if greeted && why != Departure::Duplicate {
+        if ending.worked {
             entry.failures = 0;
         }
-        match why {
-            Departure::SelfConnection => self.ban_exactly(addr),
-            Departure::Useless => self.set_state(addr, State::Idle(now + REST)),
+        entry.gave = if ending.gave { Some(now) } else { entry.gave };
+        if entry.source == Source::Incoming && !ending.moved && entry.gave.is_none() {
+            // We know it only because it called, and it was good for nothing: a flood must not be called back.
+            return self.forget(addr);
+        }
+        match ending.why {
+            Departure::SelfConnection => {
+                self.forget(addr);
+                self.bans.ban_exactly(addr);
+            }
+            Departure::Useless => self.set_state(addr, State::Waiting(now + REST)),
             _ => self.punish(now, addr),
         }
     }
@@ -201,151 +322,47 @@ impl Roster {
     /// Waits longer after each failure; forgets the hopeless.
     fn punish(&mut self, now: Time, addr: SocketAddr) {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
-        let doublings = entry.failures.min(16);
-        entry.failures = entry.failures.saturating_add(1);
-        let user = entry.source == Source::User;
-        if !user && entry.failures > MOST_FAILURES {
+        let (before, dear) = (entry.failures, entry.is_dear(now));
+        entry.failures = before.saturating_add(1);
+        if !dear && entry.failures > MOST_FAILURES {
             return self.forget(addr);
         }
-        let (first, longest) = if user { USER_WAIT } else { OTHER_WAIT };
-        let wait = (first * 2u32.pow(doublings)).min(longest);
-        let jitter = self.rng.below(wait.as_micros() as u64 / 4);
-        self.set_state(addr, State::Idle(now + wait + Duration::from_micros(jitter)));
+        let wait = backoff::wait(before, dear, &mut self.rng);
+        self.set_state(addr, State::Waiting(now + wait));
     }
 
     /// Things have changed: those who rested because they were useless may be tried.
     pub(super) fn wake(&mut self, now: Time) {
         let resting: Vec<_> =
-            self.due.iter().filter(|(at, _, _)| *at > now).map(|(_, _, addr)| *addr).collect();
-        resting.into_iter().for_each(|addr| self.set_state(addr, State::Idle(now)));
+            self.waiting.iter().filter(|(at, _)| *at > now).map(|(_, addr)| *addr).collect();
+        resting.into_iter().for_each(|addr| self.set_state(addr, State::Waiting(now)));
     }
 
     /// Whether nobody from there is welcome.
     pub(super) fn is_banned(&self, addr: SocketAddr) -> bool {
-        self.banned.contains(&host(addr)) || self.banned.contains(&addr)
+        self.bans.has(addr)
     }
 
     /// Bans a host. False if it was banned before.
     pub(super) fn ban(&mut self, addr: SocketAddr) -> bool {
         let new = !self.is_banned(addr);
-        self.ban_exactly(host(addr));
+        self.bans.ban(addr);
         self.forget(addr);
         new
     }
 
-    fn ban_exactly(&mut self, addr: SocketAddr) {
-        self.forget(addr);
-        self.strikes.remove(&addr);
-        if self.banned.len() == MOST_BANNED {
-            self.banned.pop_front();
-        }
-        if !self.banned.contains(&addr) {
-            self.banned.push_back(addr);
-        }
-    }
-
     /// Notes a suspicion. True if it is one too many.
     pub(super) fn strike(&mut self, addr: SocketAddr) -> bool {
-        if self.strikes.len() >= MOST_BANNED {
-            self.strikes.clear();
-        }
-        let strikes = self.strikes.entry(host(addr)).or_default();
-        *strikes = strikes.saturating_add(1);
-        *strikes >= MOST_STRIKES
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(secs: u64) -> Time {
-        Time::from_micros(secs * 1_000_000)
+        self.bans.strike(addr)
     }
 
-    fn addr(n: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 6881))
+    /// What became of somebody before.
+    pub(super) fn past(&self, who: &Who) -> Past {
+        self.memory.of(who)
     }
 
-    #[test]
-    fn better_sources_first_and_each_once() {
-        let mut roster = Roster::new(1);
-        roster.add(at(0), addr(1), Source::Dht);
-        roster.add(at(0), addr(2), Source::User);
-        roster.add(at(0), addr(2), Source::Pex);
-        assert_eq!(roster.next(at(0)), Some(addr(2)));
-        assert_eq!(roster.next(at(0)), Some(addr(1)));
-        assert_eq!((roster.next(at(0)), roster.connecting(), roster.deadline()), (None, 2, None));
-    }
-
-    #[test]
-    fn a_users_peer_is_tried_for_ever_with_growing_waits() {
-        let mut roster = Roster::new(1);
-        roster.add(at(0), addr(1), Source::User);
-        let mut now = at(0);
-        for round in 0..40 {
-            assert_eq!(roster.next(now), Some(addr(1)));
-            roster.failed(now, addr(1));
-            let due = roster.deadline().unwrap();
-            let wait = due.since(now).as_secs();
-            let expected = if round < 6 { 1 << round } else { 60 };
-            assert!((expected..=expected * 5 / 4).contains(&wait), "round {round}: {wait}");
-            now = due;
-        }
-    }
-
-    #[test]
-    fn others_are_forgotten_and_bad_addresses_never_known() {
-        let mut roster = Roster::new(1);
-        roster.add(at(0), addr(1), Source::Tracker);
-        for bad in ["0.0.0.0:1", "224.0.0.1:1", "1.2.3.4:0", "255.255.255.255:9"] {
-            roster.add(at(0), bad.parse().unwrap(), Source::Tracker);
-        }
-        assert_eq!(roster.len(), 1);
-        let mut now = at(0);
-        while let Some(due) = roster.deadline() {
-            now = due;
-            roster.next(now);
-            roster.failed(now, addr(1));
-        }
-        assert!(now > at(60) && roster.len() == 0 && roster.connecting() == 0);
-    }
-
-    #[test]
-    fn a_lost_connection_is_tried_again_and_a_useless_one_rests() {
-        let mut roster = Roster::new(1);
-        roster.add(at(0), addr(1), Source::User);
-        roster.next(at(0));
-        roster.connected(addr(1), PeerKey(1));
-        roster.closed(at(9), addr(1), PeerKey(2), true, Departure::Io);
-        assert_eq!(roster.deadline(), None, "that was another connection");
-        roster.closed(at(9), addr(1), PeerKey(1), true, Departure::Io);
-        assert!(roster.deadline().unwrap() < at(11));
-        roster.next(at(11));
-        roster.connected(addr(1), PeerKey(3));
-        roster.closed(at(12), addr(1), PeerKey(3), true, Departure::Useless);
-        assert!(roster.deadline().unwrap() > at(600));
-        roster.wake(at(13));
-        assert_eq!(roster.next(at(13)), Some(addr(1)));
-    }
-
-    #[test]
-    fn bans_hosts_but_on_loopback_ports() {
-        let mut roster = Roster::new(1);
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        assert!(roster.ban(addr(1)) && roster.ban(local(5)));
-        assert!(!roster.ban(addr(1)), "known");
-        assert!(roster.is_banned(SocketAddr::new(addr(1).ip(), 99)));
-        assert!(roster.is_banned(local(5)) && !roster.is_banned(local(6)));
-        assert_eq!([1, 2, 3].map(|_| roster.strike(addr(9))), [false, false, true]);
-    }
-
-    #[test]
-    fn when_full_worse_sources_make_room() {
-        let mut roster = Roster::new(1);
-        (0..3000).for_each(|n| roster.add(at(0), addr(n), Source::Pex));
-        assert_eq!(roster.len(), MOST_ENTRIES);
-        roster.add(at(0), addr(9999), Source::User);
-        assert_eq!((roster.len(), roster.next(at(0))), (MOST_ENTRIES, Some(addr(9999))));
+    /// Remembers what somebody did in one connection.
+    pub(super) fn remember(&mut self, now: Time, who: Who, did: Past) {
+        self.memory.add(now, who, did);
     }
 }

@@ -29,6 +29,7 @@ impl<B> Torrent<B> {
         self.up.add(payload.into());
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.up.add(payload.into());
+            peer.seat.took(self.now);
         }
         self.on_offers_sent(key, payload);
     }
@@ -38,6 +39,7 @@ impl<B> Torrent<B> {
             peer.peer_interested = interested;
         }
         self.consider(key);
+        self.grant_fast(key);
         if !interested {
             self.drop_if_useless(key);
         }

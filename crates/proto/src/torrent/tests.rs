@@ -1,5 +1,6 @@
 //! The torrent by itself, its peers played by the test. Whole swarms are in `samara-sim`.
 
+mod crowd;
 mod leaves;
 
 use proptest::prelude::*;
@@ -66,7 +67,10 @@ impl Driver {
 
     /// A peer connects to us and greets.
     fn join_as(&mut self, peer: u64, id: u8, outgoing: bool) -> Vec<Out> {
-        let addr = addr(peer);
+        self.join_at(peer, addr(peer), id, outgoing)
+    }
+
+    fn join_at(&mut self, peer: u64, addr: SocketAddr, id: u8, outgoing: bool) -> Vec<Out> {
         let mut out = self.give(Input::Connected { peer: PeerKey(peer), addr, outgoing });
         let (peer_id, hash) = (PeerId([id; 20]), WireHash([0; 20]));
         let hello = Hello { peer_id, hash, v2: false, fast: true, extended: true, dht: false };
@@ -337,8 +341,8 @@ fn of_two_connections_to_one_peer_both_ends_keep_the_same() {
     for (remote, ours_stays) in [(9, true), (1, false)] {
         for ours_first in [true, false] {
             let mut driver = Driver::new(1, 1);
-            driver.join_as(1, remote, ours_first);
-            let out = driver.join_as(2, remote, !ours_first);
+            driver.join_at(1, addr(1), remote, ours_first);
+            let out = driver.join_at(2, addr(1), remote, !ours_first);
             let loser = if ours_first == ours_stays { 2 } else { 1 };
             assert_eq!(disconnected(&out), [(loser, Departure::Duplicate)]);
         }
@@ -484,6 +488,9 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
             .prop_map(|(peer, addr, outgoing)| Input::Connected { peer, addr, outgoing }),
         20 => (peer(), event).prop_map(|(peer, event)| Input::Peer { peer, event }),
         1 => address().prop_map(|addr| Input::ConnectFailed { addr }),
+        1 => address().prop_map(|addr| Input::ConnectDeferred { addr }),
+        1 => address().prop_map(|addr| Input::Local { ip: addr.ip() }),
+        1 => any::<bool>().prop_map(Input::Room),
         1 => prop::collection::vec(address(), 0..3)
             .prop_map(|addrs| Input::Candidates { source: Source::Pex, addrs }),
         1 => (0u32..6).prop_map(|n| Input::Ready { have: Bitfield::new(n) }),

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use super::Torrent;
 use super::api::{Output, TorrentEvent};
 use super::blame::Sent;
-use super::roster::host;
+use super::hosts::host;
 use crate::ids::{PeerKey, PieceIndex, Sha256Hash};
 use crate::peer::{Command, Departure, Violation};
 

@@ -264,3 +264,48 @@ fn after_the_end_there_is_nothing() {
     side.command(Time::ZERO, Command::Request(block(0, 0)));
     assert_eq!((side.conn.poll(), side.conn.transmit()), (None, None));
 }
+
+#[test]
+fn granted_pieces_are_served_in_spite_of_the_choke_each_block_once() {
+    let mut side = FAST.open(config(1));
+    side.command(Time::ZERO, Command::AllowFast(vec![PieceIndex(3), OUT]));
+    side.says(Time::ZERO, &[Message::AllowedFast(PieceIndex(3))]);
+    side.serve = false;
+    let odd = Block { offset: 1, ..block(3, 1) };
+    let asked = [block(3, 0), block(3, 0), odd, block(4, 0)];
+    side.hears(Time::ZERO, &asked.map(Message::Request));
+    assert_eq!(side.reads, [block(3, 0)]);
+    side.says(Time::ZERO, &asked[1..].iter().map(|b| Message::Reject(*b)).collect::<Vec<_>>());
+    side.command(Time::ZERO, Command::AllowFast(vec![PieceIndex(4), PieceIndex(3)]));
+    side.says(Time::ZERO, &[Message::AllowedFast(PieceIndex(4))]);
+    side.hears(Time::ZERO, &[Message::Request(block(3, 0))]);
+    side.says(Time::ZERO, &[Message::Reject(block(3, 0))]);
+    side.command(Time::ZERO, Command::AllowFast(Vec::new()));
+    side.hears(Time::ZERO, &[Message::Request(block(3, 1))]);
+    side.says(Time::ZERO, &[Message::Reject(block(3, 1))]);
+}
+
+#[test]
+fn a_choke_leaves_what_is_granted_in_the_queue() {
+    let mut side = FAST.open(config(1));
+    side.serve = false;
+    side.command(Time::ZERO, Command::AllowFast(vec![PieceIndex(3)]));
+    side.command(Time::ZERO, Command::Choke(false));
+    side.hears(Time::ZERO, &[block(3, 0), block(4, 0), block(4, 1)].map(Message::Request));
+    side.take_sent(Time::ZERO);
+    side.command(Time::ZERO, Command::Choke(true));
+    side.says(Time::ZERO, &[Message::Choke, Message::Reject(block(4, 0)), Message::Reject(block(4, 1))]);
+    let sent = |side: &mut Side, n| {
+        side.conn.handle_read(Time::ZERO, block(n, 0), Some(content(&block(n, 0))));
+        !side.take_sent(Time::ZERO).is_empty()
+    };
+    assert_eq!([3, 4].map(|n| sent(&mut side, n)), [true, false]);
+}
+
+#[test]
+fn nothing_is_granted_without_the_fast_extension() {
+    let mut side = PLAIN.open(config(1));
+    side.command(Time::ZERO, Command::AllowFast(vec![PieceIndex(3)]));
+    side.hears(Time::ZERO, &[Message::Request(block(3, 0))]);
+    assert!(side.reads.is_empty() && side.take_sent(Time::ZERO).is_empty());
+}
