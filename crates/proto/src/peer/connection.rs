@@ -171,6 +171,21 @@ impl<B> Connection<B> {
         }
     }
 
+    /// The remote has sent something that the shell may not read yet, for want of memory or because of a rate limit: so
+    /// it is not silent, and not slow. To be told every few seconds while it is so.
+    pub fn handle_held(&mut self, now: Time) {
+        if !self.is_closed() {
+            self.timers.heard(now);
+            self.emit(Event::Held);
+        }
+    }
+
+    /// The shell may not send the payload that it has, because of a rate limit: so it is not the remote that does not
+    /// read. To be told before [`handle_tick`](Self::handle_tick) while it is so.
+    pub fn handle_unsent(&mut self, now: Time) {
+        self.timers.progress(now);
+    }
+
     /// The buffer of the current block, which is whole. Ignored if it is not, or if nobody wants it.
     pub fn handle_block(&mut self, now: Time, data: B) {
         let Some(Incoming { block, .. }) = self.incoming.take_if(|i| i.is_whole()) else { return };
@@ -266,6 +281,11 @@ impl<B> Connection<B> {
     /// Whether [`transmit`](Self::transmit) has something.
     pub fn wants_write(&self) -> bool {
         !self.outbox.is_empty() || self.uploads.due() > 0
+    }
+
+    /// Whether blocks that we asked for are still to come.
+    pub fn awaits_blocks(&self) -> bool {
+        !self.downloads.is_idle()
     }
 
     /// When to call [`handle_tick`](Self::handle_tick); `None` after the end.
