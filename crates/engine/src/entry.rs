@@ -12,7 +12,7 @@ use samara_proto::ids::InfoHashes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::{Snapshot, TorrentEvent};
+use crate::api::{Limits, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::news::News;
 use crate::torrent::{self, AwakeOne, Dormant, ToTorrent};
@@ -127,6 +127,17 @@ impl Entry {
     /// Whether an owner may go to rest: nobody but the table can send to it, and nothing waits.
     pub(crate) fn is_quiet(inbox: &mpsc::Receiver<ToTorrent>, own: usize) -> bool {
         inbox.sender_strong_count() <= own + 1 && inbox.is_empty()
+    }
+
+    /// Changes the limits that a dormant torrent will have when it wakes; says whether it is dormant.
+    pub(crate) fn limit_if_dormant(&self, limits: Limits) -> bool {
+        match &mut self.lock().stage {
+            Stage::Dormant(record) => {
+                record.set_limits(limits);
+                true
+            }
+            Stage::Awake(_) | Stage::Ended => false,
+        }
     }
 
     /// The owner goes to rest. If somebody wants something after all both come back, and it must go on.

@@ -14,6 +14,7 @@ use super::ToTorrent;
 use super::opening::Opened;
 use crate::client::Shared;
 use crate::disk::{Buf, StorageHandle};
+use crate::limit::TorrentLimits;
 use crate::net::tcp;
 use crate::peer::Peer;
 
@@ -27,6 +28,7 @@ const MAX_WAITING: usize = 65_536;
 pub(super) struct Links {
     shared: Arc<Shared>,
     config: Config,
+    limits: TorrentLimits,
     owner: mpsc::Sender<ToTorrent>,
     peers: BTreeMap<PeerKey, Link>,
     /// Connections with commands to flush.
@@ -44,9 +46,15 @@ struct Link {
 }
 
 impl Links {
-    pub(super) fn new(shared: Arc<Shared>, config: Config, owner: mpsc::Sender<ToTorrent>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: Config,
+        limits: TorrentLimits,
+        owner: mpsc::Sender<ToTorrent>,
+    ) -> Self {
         let (tasks, storage) = (JoinSet::new(), Arc::default());
-        Self { shared, config, owner, peers: BTreeMap::new(), dirty: Vec::new(), tasks, storage, next: 0 }
+        let (peers, dirty) = (BTreeMap::new(), Vec::new());
+        Self { shared, config, limits, owner, peers, dirty, tasks, storage, next: 0 }
     }
 
     /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
@@ -71,7 +79,7 @@ impl Links {
         hashes: InfoHashes,
     ) -> PeerKey {
         let conn = Connection::outgoing(self.config(addr), hashes, self.shared.clock.now());
-        self.start(stream, permit, conn)
+        self.start(stream, addr, permit, conn)
     }
 
     /// Starts the task of a connection that came in.
@@ -84,18 +92,25 @@ impl Links {
         hashes: InfoHashes,
     ) -> PeerKey {
         let conn = Connection::incoming(self.config(addr), hashes, prefix, self.shared.clock.now());
-        self.start(stream, permit, conn)
+        self.start(stream, addr, permit, conn)
     }
 
     fn config(&self, addr: SocketAddr) -> Config {
         Config { remote_ip: Some(addr.ip()), ..self.config.clone() }
     }
 
-    fn start(&mut self, stream: TcpStream, permit: OwnedSemaphorePermit, conn: Connection<Buf>) -> PeerKey {
+    fn start(
+        &mut self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        conn: Connection<Buf>,
+    ) -> PeerKey {
         let key = PeerKey(self.next);
         self.next += 1;
         let (tell, inbox) = mpsc::channel(PEER_INBOX);
         self.peers.insert(key, Link { inbox: tell, waiting: Vec::new(), dirty: false });
+        let (down, up) = self.limits.taps(addr.ip());
         let peer = Peer {
             key,
             stream,
@@ -104,6 +119,8 @@ impl Links {
             pool: self.shared.disk.pool().clone(),
             storage: Arc::clone(&self.storage),
             inbox,
+            down,
+            up,
             torrent: self.owner.clone(),
         };
         self.tasks.spawn(async move {

@@ -145,6 +145,7 @@ impl Basis {
             mode: self.mode,
             select: self.wanted.clone().map(select),
             sequential: self.sequential,
+            limits: self.limits,
             paths: self.paths.as_deref().map(<[Option<PathBuf>]>::to_vec),
             ..AddTorrent::new(AddSource::Metainfo(Box::new(metainfo)), &*self.dir)
         }
