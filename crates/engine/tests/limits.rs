@@ -1,5 +1,6 @@
 //! Rate limits over real sockets. How exact they are is proven in virtual time (`samara_proto::limit`); here, that they
 //! hold at all, for whom, and from when: bytes at a rate can't take less than their time, whatever the machine does.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
 mod common;
 

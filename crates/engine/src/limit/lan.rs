@@ -48,7 +48,7 @@ mod tests {
             "0.0.0.0",
             "::",
         ];
-        assert!(here.iter().all(|ip| local(ip)));
+        assert!(here.iter().all(local));
         assert!(!elsewhere.iter().any(|ip| local(ip)));
     }
 }
