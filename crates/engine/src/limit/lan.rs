@@ -49,6 +49,6 @@ mod tests {
             "::",
         ];
         assert!(here.iter().all(local));
-        assert!(!elsewhere.iter().any(|ip| local(ip)));
+        assert!(!elsewhere.iter().any(local));
     }
 }

@@ -4,7 +4,7 @@
 //! decisions are the machine's ([`samara_proto::limit`]); here are the lock around it, the task that keeps its
 //! deadlines, and the [`Tap`] through which a connection asks.
 //!
-//! What is not limited pays one relaxed load for a read or write, and takes no lock. What is limited takes a short one
+//! What is not limited pays two relaxed loads for a read or write, and takes no lock. What is limited takes a short one
 //! for each read or write. Payload counts, as in the rates that are shown; headers and control messages do not, so that
 //! no limit, however low, keeps a swarm from talking.
 //!

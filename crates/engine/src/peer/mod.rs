@@ -33,8 +33,8 @@ const READS_PER_WAKE: usize = 4;
 /// When the machine names no deadline.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// How often the torrent hears that its peer is not slow: it is we who do not read. A quarter of what makes a peer slow.
-const HELD_REPORT: Duration = Duration::from_secs(5);
+/// How often the torrent hears that its peer is not slow: it is we who do not read.
+const HELD_REPORT: Duration = Duration::from_secs(1);
 
 /// Blocks that were read, `None` where that could not be.
 type Read = Vec<(Block, Option<Buf>)>;

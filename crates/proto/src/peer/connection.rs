@@ -172,7 +172,7 @@ impl<B> Connection<B> {
     }
 
     /// The remote has sent something that the shell may not read yet, for want of memory or because of a rate limit: so
-    /// it is not silent, and not slow. To be told every few seconds while it is so.
+    /// it is not silent, and not slow. To be told every second while it is so.
     pub fn handle_held(&mut self, now: Time) {
         if !self.is_closed() {
             self.timers.heard(now);

@@ -98,6 +98,8 @@ pub struct Torrent<B> {
     blame: Blame,
     naming: Naming,
     leaves: Leaves,
+    /// When we last heard that what a peer sent waits for us.
+    held: Option<Time>,
     /// What may leave, in bytes a second: no capacity is more.
     upload_limit: Option<u64>,
     /// The fetch of the info dictionary, as long as it is not known.
@@ -132,6 +134,7 @@ impl<B> Torrent<B> {
             blame: Blame::default(),
             naming: Naming::default(),
             leaves: Leaves::new(now),
+            held: None,
             upload_limit: None,
             config,
             hashes,
@@ -221,7 +224,7 @@ impl<B> Torrent<B> {
             Event::Extended(extended) => self.on_extended(key, extended),
             Event::Choke => self.on_choke(key, true),
             Event::Unchoke => self.on_choke(key, false),
-            Event::Held => peer.held(self.now),
+            Event::Held => self.on_held(key),
             Event::Interested => self.on_interested(key, true),
             Event::NotInterested => self.on_interested(key, false),
             Event::Have(piece) => self.on_have(key, piece),

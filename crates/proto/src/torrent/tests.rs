@@ -321,6 +321,18 @@ fn a_peer_that_we_hold_up_is_not_silent() {
 }
 
 #[test]
+fn while_we_are_the_late_ones_there_is_no_end_game() {
+    let mut driver = Driver::new(1, 4);
+    let blocks = driver.seed(1);
+    driver.event(1, Event::Held);
+    assert_eq!(driver.seed(2), []);
+    driver.wait(Duration::from_secs(2));
+    driver.event(1, Event::Held);
+    assert_eq!(requests(&driver.wait(Duration::from_secs(2)), 2), []);
+    assert_eq!(requests(&driver.wait(Duration::from_secs(2)), 2).len(), blocks.len());
+}
+
+#[test]
 fn silent_peers_do_not_keep_the_last_block_from_one_who_brings_it() {
     let mut driver = Driver::new(1, 1);
     let block = driver.seed(1)[0];
