@@ -1,6 +1,6 @@
 //! Rate limits as the engine keeps them: who is limited, and how a connection waits for its turn.
 //!
-//! One [`Tree`] for each direction: the client's bucket, below it one for each torrent, below that the connections. The
+//! One [`Tree`](samara_proto::limit::Tree) for each direction: the client's bucket, below it one for each torrent, below that the connections. The
 //! decisions are the machine's ([`samara_proto::limit`]); here are the lock around it, the task that keeps its
 //! deadlines, and the [`Tap`] through which a connection asks.
 //!
