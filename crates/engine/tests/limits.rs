@@ -144,6 +144,27 @@ async fn limits_change_while_data_waits_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_that_rests_takes_a_limit_and_keeps_it() {
+    let world = world("rest");
+    let (seeder, seeding) = seed(&world, Config { rest_after: Duration::ZERO, ..config() }).await;
+    let rests = async || !seeding.is_awake();
+    eventually("it rests", rests).await;
+    seeding.set_limits(UP).await;
+    assert!(!seeding.is_awake());
+    for _ in 0..2 {
+        let began = Instant::now();
+        let (leecher, mut fetched) = leech(&world, config(), NONE, &[&seeder]).await;
+        complete(&mut fetched).await;
+        assert!(began.elapsed() >= LEAST);
+        arrived(&world);
+        leecher.shutdown().await;
+        fs::remove_dir_all(world.temp.join("to")).unwrap();
+        eventually("it rests again", rests).await;
+    }
+    seeder.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_lets_nothing_pass_lets_metadata_pass() {
     let world = world("metadata");
     let (seeder, _seeding) = seed(&world, limited(NEXT_TO_NOTHING)).await;

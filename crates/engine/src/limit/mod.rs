@@ -1,8 +1,8 @@
 //! Rate limits as the engine keeps them: who is limited, and how a connection waits for its turn.
 //!
-//! One [`Tree`](samara_proto::limit::Tree) for each direction: the client's bucket, below it one for each torrent, below that the connections. The
-//! decisions are the machine's ([`samara_proto::limit`]); here are the lock around it, the task that keeps its
-//! deadlines, and the [`Tap`] through which a connection asks.
+//! One tree of buckets for each direction: the client's, below it one for each torrent that is awake, below that the
+//! connections. The decisions are the machine's ([`samara_proto::limit`]); here are the lock around it, the task that
+//! keeps its deadlines, and the [`Tap`] through which a connection asks.
 //!
 //! What is not limited pays two relaxed loads for a read or write, and takes no lock. What is limited takes a short one
 //! for each read or write. Payload counts, as in the rates that are shown; headers and control messages do not, so that
