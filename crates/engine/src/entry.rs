@@ -143,16 +143,16 @@ impl Entry {
     /// The owner goes to rest. If somebody wants something after all both come back, and it must go on.
     pub(crate) fn rest(
         &self,
-        record: Dormant,
+        record: Box<Dormant>,
         inbox: mpsc::Receiver<ToTorrent>,
-    ) -> Option<(Dormant, mpsc::Receiver<ToTorrent>)> {
+    ) -> Option<(Box<Dormant>, mpsc::Receiver<ToTorrent>)> {
         let mut state = self.lock();
         // After a failure it rests in any case: whoever waits is let down, and may come again.
         if !record.is_ailing() && !Self::is_quiet(&inbox, 0) {
             return Some((record, inbox));
         }
         if matches!(state.stage, Stage::Awake(_)) {
-            state.stage = Stage::Dormant(Box::new(record));
+            state.stage = Stage::Dormant(record);
         }
         None
     }

@@ -86,7 +86,7 @@ pub(crate) enum End {
     /// The torrent is gone.
     Over,
     /// It rests. What waits in its inbox is to be seen to.
-    Rest(Dormant, mpsc::Receiver<ToTorrent>),
+    Rest(Box<Dormant>, mpsc::Receiver<ToTorrent>),
 }
 
 /// How the world reaches an owner, and hears of it.
