@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use samara_engine::{Client, Config, PeerState, Snapshot, StartError, TorrentEvent};
+use samara_engine::{Client, Config, Limits, PeerState, Snapshot, StartError, TorrentEvent};
 use samara_proto::magnet::Host;
 
 use crate::args::Net;
@@ -26,6 +26,8 @@ const TRANSPORTS: &[&str] = &["tcp"];
 pub(crate) async fn start(net: &Net, ui: &mut Ui) -> Result<Client> {
     let mut config =
         Config { state_dir: net.state_dir.clone().or_else(default_state_dir), ..Config::default() };
+    config.limits = Limits { down: net.limit_down, up: net.limit_up };
+    config.limit_lan = !net.no_limit_lan;
     if let Some(max) = net.max_peers {
         config.max_peers = max.into();
     }

@@ -256,6 +256,19 @@ fn usage_errors_end_with_2() {
 }
 
 #[test]
+fn a_limit_that_is_none_is_refused_with_a_reason() {
+    let s = Scratch::new();
+    for (limit, reason) in
+        [("0", "no limit"), ("2MB/s", "KiB"), ("fast", "whole number"), ("1MiB/h", "KiB/s")]
+    {
+        for option in ["--limit-down", "--limit-up"] {
+            let refused = s.run(&["get", "x.torrent", option, limit]).expect(2);
+            assert!(refused.stderr().contains(reason), "{limit}: {}", refused.stderr());
+        }
+    }
+}
+
+#[test]
 fn names_cannot_drive_the_terminal() {
     let s = Scratch::new();
     s.write("x", "1");

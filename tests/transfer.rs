@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use common::{Running, Scratch, noise};
 use serde_json::Value;
@@ -220,6 +221,30 @@ fn whoever_has_fetched_can_share_on() {
     first.kill();
     get(&s, "t.torrent", &middle_addr, &[]);
     assert_same(&s.join("x"), &s.join("out/x"));
+}
+
+#[test]
+fn limits_hold_for_both_ends_unless_the_local_network_is_exempt() {
+    let s = Scratch::new();
+    s.write("x", noise(6, 900_000));
+    s.run(&["create", "x", "-o", "t.torrent"]).expect(0);
+    // The time of it all but 150 ms, which may have been saved up, and a little.
+    let least = Duration::from_millis(1300);
+    for (up, down, limited) in [
+        (&["--limit-up", "600000"][..], &[][..], true),
+        (&[], &["--limit-down", "585KiB/s"], true),
+        (&["--limit-up", "1KiB/s", "--no-limit-lan"], &["--limit-down", "1", "--no-limit-lan"], false),
+    ] {
+        let seed = Running::start(&s, &[&["seed", "t.torrent", "."], &LOOPBACK[..], up].concat());
+        let addr = seed.event("listening")["addr"].as_str().unwrap().to_owned();
+        seed.event("seeding");
+        let began = Instant::now();
+        let events = get(&s, "t.torrent", &addr, down);
+        // With 1 byte a second it would take days.
+        assert!(!limited || began.elapsed() >= least, "{events:?}");
+        assert_same(&s.join("x"), &s.join("out/x"));
+        fs::remove_dir_all(s.join("out")).unwrap();
+    }
 }
 
 #[test]

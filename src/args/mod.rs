@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn absent_features_are_refused_not_ignored() {
-        for flag in ["--limit-up=1", "--proxy=socks5://x", "--transport=utp", "--encryption=require"] {
+        for flag in ["--bind=eth0", "--proxy=socks5://x", "--transport=utp", "--encryption=require"] {
             assert!(Cli::try_parse_from(["samara", "get", "x", flag]).is_err(), "{flag} was taken");
         }
         assert!(Cli::try_parse_from(["samara", "hub"]).is_err());

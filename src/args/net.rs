@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use clap::Args;
 use samara_proto::magnet::Host;
 
+use super::values::rate;
+
 /// Addresses, limits and switches of the network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
@@ -37,6 +39,15 @@ pub(crate) struct Net {
     /// Most connections at one time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_peers: Option<u16>,
+    /// Receive no more than this from all peers together: 512KiB/s, 2MiB/s, or bytes per second
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) limit_down: Option<u64>,
+    /// Send no more than this to all peers together: 512KiB/s, 2MiB/s, or bytes per second
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) limit_up: Option<u64>,
+    /// Let the limits not hold for peers on this machine and the local network (private and link-local addresses)
+    #[arg(long)]
+    pub(crate) no_limit_lan: bool,
     /// Where to keep what is remembered between runs [default: the platform's state folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! The small languages of option values: sizes, durations, ratios.
+//! The small languages of option values: sizes, rates, durations, ratios.
 
 use std::time::Duration;
 
@@ -23,6 +23,17 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         _ => return Err(format!("{unit:?} is not a unit of size: use KiB, MiB, GiB, or none for bytes")),
     };
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too large"))
+}
+
+/// Reads `2MiB/s`, `2MiB`, `512k` or bytes a second: a size, at least one byte.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let amount = text.strip_suffix("/s").or_else(|| text.strip_suffix("/S")).unwrap_or(text);
+    match size(amount) {
+        Ok(0) => Err("a limit of 0 lets nothing pass: leave the option out for no limit".into()),
+        Ok(rate) => Ok(rate),
+        Err(why) => Err(format!("{why} (a rate is written like 512KiB/s, 2MiB/s, or bytes per second)")),
+    }
 }
 
 /// Reads a piece length: a power of two from 16 KiB.
@@ -74,6 +85,20 @@ mod tests {
     }
 
     #[test]
+    fn rates() {
+        assert_eq!(rate("2MiB/s"), Ok(2 << 20));
+        assert_eq!(rate("512k"), Ok(512 << 10));
+        assert_eq!(rate(" 1 GiB/S "), Ok(1 << 30));
+        assert_eq!(rate("12345"), Ok(12345));
+        for bad in
+            ["", "/s", "0", "0MiB/s", "2MB/s", "2Mbit/s", "1.5MiB/s", "2MiB/m", "-1", "2MiB/s/s", "fast"]
+        {
+            assert!(rate(bad).is_err(), "{bad:?} was taken");
+        }
+        assert!(rate("0KiB/s").unwrap_err().contains("no limit"));
+    }
+
+    #[test]
     fn piece_lengths() {
         assert_eq!(piece_length("16KiB"), Ok(16 << 10));
         assert_eq!(piece_length("65536"), Ok(65536));
@@ -104,7 +129,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(text in ".{0,24}") {
-            let _ = (size(&text), duration(&text), ratio(&text), piece_length(&text));
+            let _ = (size(&text), rate(&text), duration(&text), ratio(&text), piece_length(&text));
         }
     }
 }

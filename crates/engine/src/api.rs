@@ -28,6 +28,11 @@ pub struct Config {
     pub disk_threads: usize,
     /// Files held open at once.
     pub max_open_files: usize,
+    /// What all torrents together may move; each may have limits of its own.
+    pub limits: Limits,
+    /// Whether the limits hold for peers on the local network too: loopback, private (RFC 1918, RFC 4193) and link-local
+    /// (RFC 3927, RFC 4291) addresses.
+    pub limit_lan: bool,
     /// Client name and version for the extension handshake (BEP 10).
     pub client_name: String,
     /// For how long nothing may go on before a whole torrent gives up its task, memory and open files, until somebody
@@ -46,10 +51,22 @@ impl Default for Config {
             disk_budget: 64 << 20,
             disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().min(4)),
             max_open_files: 128,
+            limits: Limits::default(),
+            limit_lan: true,
             client_name: concat!("Samara ", env!("CARGO_PKG_VERSION")).to_owned(),
             rest_after: Duration::from_secs(60),
         }
     }
+}
+
+/// How much payload may be moved, in bytes a second: over ten seconds within 2 %, and at once no more than 150 ms of it
+/// after a pause. `None` is no limit; 0 counts as 1. Headers and control messages are not counted, nor held up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// From peers.
+    pub down: Option<u64>,
+    /// To peers.
+    pub up: Option<u64>,
 }
 
 /// Decides, once the files are known, which of them are wanted: one flag per file in the torrent's order, pad files
@@ -70,6 +87,8 @@ pub struct AddTorrent {
     pub select: Option<SelectFn>,
     /// Pieces in order rather than rarest first.
     pub sequential: bool,
+    /// What this torrent may move, within what the client may.
+    pub limits: Limits,
     /// Where each file lies, if not below `dir`: absolute paths in the torrent's order, `None` for pad files. The
     /// files are never written, renamed or created then.
     pub paths: Option<Vec<Option<PathBuf>>>,
@@ -85,6 +104,7 @@ impl AddTorrent {
             mode: Mode::Download,
             select: None,
             sequential: false,
+            limits: Limits::default(),
             paths: None,
         }
     }

@@ -12,12 +12,13 @@ use samara_proto::metainfo::Metainfo;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{AddSource, AddTorrent, Config, Snapshot, TorrentEvent};
+use crate::api::{AddSource, AddTorrent, Config, Limits, Snapshot, TorrentEvent};
 use crate::clock::Clock;
 use crate::dials::Dials;
 use crate::disk::{Disk, DiskConfig, Gauge, StorageError};
 use crate::entry::{self, Entry, Look};
 use crate::handle::Torrent;
+use crate::limit::Limiter;
 use crate::listener;
 use crate::net::tcp;
 use crate::news::{News, Reader};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     /// Connections over all torrents, and those that are being opened.
     pub(crate) places: Arc<Places>,
     pub(crate) dials: Arc<Dials>,
+    pub(crate) limiter: Limiter,
     /// The port to tell peers, if we listen (BEP 10).
     pub(crate) port: Option<u16>,
     /// How many torrents have an owner.
@@ -101,6 +103,8 @@ pub struct Client {
     listeners: JoinSet<()>,
     /// Ends the listeners when it is dropped.
     stop: Option<watch::Sender<()>>,
+    /// They run for ever, and end with the client.
+    _pacers: JoinSet<()>,
 }
 
 /// News of all torrents of a client.
@@ -183,8 +187,13 @@ impl Client {
             max_open_files: config.max_open_files,
             ..DiskConfig::default()
         })?;
+        let clock = Clock::start();
+        let limiter = Limiter::new(clock, config.limits, config.limit_lan);
+        let mut pacers = JoinSet::new();
+        limiter.start(&mut pacers);
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
+            limiter,
             disk,
             torrents: Registry::default(),
             places: Places::new(config.max_peers),
@@ -204,12 +213,23 @@ impl Client {
         for listener in bound {
             listeners.spawn(listener::accept(listener, Arc::clone(&shared), stopped.clone()));
         }
-        Ok(Self { shared, listening, listeners, stop: Some(stop) })
+        Ok(Self { shared, listening, listeners, stop: Some(stop), _pacers: pacers })
     }
 
     /// Where connections are accepted, with the ports that were really taken.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
+    }
+
+    /// Changes what all torrents together may move, from now on.
+    pub async fn set_limits(&self, limits: Limits) {
+        self.shared.limiter.set(limits);
+        // Those that are dormant ask when they wake.
+        for entry in self.shared.torrents.all() {
+            if let Look::Awake(inbox) = entry.look() {
+                let _ = inbox.send(ToTorrent::Control(Control::LimitsChanged)).await;
+            }
+        }
     }
 
     /// How much payload is in memory, on its way to the disk and to peers.

@@ -12,7 +12,7 @@ use samara_proto::ids::InfoHashes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::{Snapshot, TorrentEvent};
+use crate::api::{Limits, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::news::News;
 use crate::torrent::{self, AwakeOne, Dormant, ToTorrent};
@@ -129,19 +129,30 @@ impl Entry {
         inbox.sender_strong_count() <= own + 1 && inbox.is_empty()
     }
 
+    /// Changes the limits that a dormant torrent will have when it wakes; says whether it is dormant.
+    pub(crate) fn limit_if_dormant(&self, limits: Limits) -> bool {
+        match &mut self.lock().stage {
+            Stage::Dormant(record) => {
+                record.set_limits(limits);
+                true
+            }
+            Stage::Awake(_) | Stage::Ended => false,
+        }
+    }
+
     /// The owner goes to rest. If somebody wants something after all both come back, and it must go on.
     pub(crate) fn rest(
         &self,
-        record: Dormant,
+        record: Box<Dormant>,
         inbox: mpsc::Receiver<ToTorrent>,
-    ) -> Option<(Dormant, mpsc::Receiver<ToTorrent>)> {
+    ) -> Option<(Box<Dormant>, mpsc::Receiver<ToTorrent>)> {
         let mut state = self.lock();
         // After a failure it rests in any case: whoever waits is let down, and may come again.
         if !record.is_ailing() && !Self::is_quiet(&inbox, 0) {
             return Some((record, inbox));
         }
         if matches!(state.stage, Stage::Awake(_)) {
-            state.stage = Stage::Dormant(Box::new(record));
+            state.stage = Stage::Dormant(record);
         }
         None
     }

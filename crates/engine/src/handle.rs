@@ -7,7 +7,7 @@ use samara_proto::metainfo::Metainfo;
 use samara_proto::torrent::PeerStatus;
 use tokio::sync::oneshot;
 
-use crate::api::{Snapshot, TorrentEvent};
+use crate::api::{Limits, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::entry::{Caller, Entry, Look};
 use crate::news::Reader;
@@ -86,6 +86,14 @@ impl Torrent {
     /// What is known of the torrent; `None` while that is only its hash.
     pub async fn metainfo(&self) -> Option<Arc<Metainfo>> {
         self.ask(Control::Metainfo).await.flatten()
+    }
+
+    /// Changes what this torrent may move, from now on and within what the client may. Does not wake it; nothing happens
+    /// once it has ended.
+    pub async fn set_limits(&self, limits: Limits) {
+        if !self.entry.limit_if_dormant(limits) {
+            let _ = self.ask(|reply| Control::SetLimits(limits, reply)).await;
+        }
     }
 
     /// The bytes of a piece, once it is verified: waits for it.

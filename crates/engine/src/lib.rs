@@ -8,6 +8,7 @@
 //! | listener | one an address | its socket; strangers until they name a torrent |
 //! | owner (`torrent`) | one a torrent that is awake | the torrent machine |
 //! | connection (`peer`) | one a connection | socket, connection machine, buffers |
+//! | pacer (`limit`) | two | the turns of those who are held up by a rate limit |
 //! | disk threads ([`disk`]) | a few | hashing and writing of pieces, each piece on one thread |
 //!
 //! A whole torrent with nobody to talk to is dormant: a record of some hundred bytes, woken when somebody connects.
@@ -23,6 +24,7 @@ pub mod disk;
 mod entry;
 mod handle;
 pub mod hash;
+mod limit;
 mod listener;
 mod net;
 mod news;
@@ -33,7 +35,9 @@ mod share;
 pub mod store;
 mod torrent;
 
-pub use api::{AddSource, AddTorrent, Config, Mode, PeerState, SelectFn, Snapshot, State, TorrentEvent};
+pub use api::{
+    AddSource, AddTorrent, Config, Limits, Mode, PeerState, SelectFn, Snapshot, State, TorrentEvent,
+};
 pub use client::{AddError, BindError, Client, ClientEvents, Overview, StartError};
 pub use handle::{ReadError, Torrent};
 pub use share::{ShareEvent, Sharing};

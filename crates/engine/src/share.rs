@@ -187,7 +187,8 @@ impl Work {
             return Ok(());
         }
         let (size, metainfo) = (info.total_size(), Arc::new(metainfo));
-        let basis = Basis::new(Some(origin), add.dir, add.mode, add.paths, add.sequential, &add.peers);
+        let basis =
+            Basis::new(Some(origin), add.dir, add.mode, add.paths, add.sequential, add.limits, &add.peers);
         self.tell(ShareEvent::Known(Arc::clone(&metainfo.info)));
         let looked = look(Opening::new(&basis, None), metainfo, &self.shared)?;
         if looked.is_settled() {

@@ -8,6 +8,7 @@ pub mod bencode;
 pub mod bitfield;
 pub mod ids;
 pub mod layout;
+pub mod limit;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;

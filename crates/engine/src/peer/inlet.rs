@@ -13,6 +13,7 @@ use samara_proto::time::Time;
 use tokio::net::TcpStream;
 
 use crate::disk::{Buf, Pool};
+use crate::limit::Tap;
 
 /// Control bytes read at once: a burst of some 240 requests.
 const CONTROL_LEN: usize = 4096;
@@ -39,6 +40,26 @@ pub(super) enum Progress {
     End,
 }
 
+/// What the rate limits allow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leave {
+    /// Bytes to read at most.
+    pub(super) most: usize,
+    /// Bytes of payload that were granted; `None` if they are not counted.
+    granted: Option<usize>,
+}
+
+impl Leave {
+    const UNLIMITED: Self = Self { most: usize::MAX, granted: None };
+
+    /// The remote owes no block: what comes is no payload. If it is, it counts afterwards.
+    const CONTROL: Self = Self { most: CONTROL_LEN, granted: Some(0) };
+
+    pub(super) const fn granted(bytes: usize) -> Self {
+        Self { most: bytes, granted: Some(bytes) }
+    }
+}
+
 /// Where incoming bytes go.
 pub(super) struct Inlet {
     control: Box<[u8; CONTROL_LEN]>,
@@ -53,6 +74,8 @@ struct Filling {
     block: Option<Buf>,
     /// Bytes read for which there was no buffer yet: at most one read's worth.
     pending: Vec<u8>,
+    /// Payload that came and was not settled.
+    payload: usize,
 }
 
 impl Inlet {
@@ -65,13 +88,36 @@ impl Inlet {
         self.filling.block = Some(block);
     }
 
-    /// One read from the socket into the machine.
+    /// Leave to read; `None` while the limit allows nothing.
+    pub(super) fn ask(&self, conn: &Connection<Buf>, tap: &mut Tap) -> Option<Leave> {
+        if !tap.is_limited() {
+            return Some(Leave::UNLIMITED);
+        }
+        let want = match conn.want() {
+            Want::Closed => return Some(Leave::CONTROL),
+            Want::Control if !conn.awaits_blocks() => return Some(Leave::CONTROL),
+            Want::Control => CONTROL_LEN,
+            Want::Payload { block, filled, .. } => (block.len - filled) as usize + self.ahead * BLOCK,
+        };
+        tap.ask(want).map(Leave::granted)
+    }
+
+    /// Settles what was read with leave.
+    pub(super) fn settle(&mut self, tap: &mut Tap, leave: Leave) {
+        let payload = std::mem::take(&mut self.filling.payload);
+        if let Some(granted) = leave.granted {
+            tap.settle(granted, payload);
+        }
+    }
+
+    /// One read from the socket into the machine, of `most` bytes.
     pub(super) fn read(
         &mut self,
         stream: &TcpStream,
         conn: &mut Connection<Buf>,
         pool: &Pool,
         now: Time,
+        most: usize,
     ) -> io::Result<Progress> {
         if !self.filling.pending.is_empty() {
             let bytes = std::mem::take(&mut self.filling.pending);
@@ -81,12 +127,12 @@ impl Inlet {
         }
         let read = match conn.want() {
             Want::Closed => Ok(Progress::End),
-            Want::Control => self.read_control(stream, conn, pool, now),
+            Want::Control => self.read_control(stream, conn, pool, now, most),
             Want::Payload { discard: true, block, filled } => {
-                self.discard(stream, conn, now, (block.len - filled) as usize)
+                self.discard(stream, conn, now, most.min((block.len - filled) as usize))
             }
             Want::Payload { block, filled, .. } => {
-                self.read_payload(stream, conn, pool, now, filled as usize..block.len as usize)
+                self.read_payload(stream, conn, pool, now, filled as usize..block.len as usize, most)
             }
         };
         match read {
@@ -102,8 +148,9 @@ impl Inlet {
         conn: &mut Connection<Buf>,
         pool: &Pool,
         now: Time,
+        most: usize,
     ) -> io::Result<Progress> {
-        let n = stream.try_read(&mut self.control[..])?;
+        let n = stream.try_read(&mut self.control[..most.min(CONTROL_LEN)])?;
         if n == 0 {
             return Ok(Progress::End);
         }
@@ -120,6 +167,7 @@ impl Inlet {
         left: usize,
     ) -> io::Result<Progress> {
         let n = stream.try_read(&mut self.control[..left.min(CONTROL_LEN)])?;
+        self.filling.payload += n;
         conn.handle_payload(now, n as u32);
         Ok(if n == 0 { Progress::End } else { Progress::Some })
     }
@@ -131,19 +179,21 @@ impl Inlet {
         pool: &Pool,
         now: Time,
         hole: std::ops::Range<usize>,
+        most: usize,
     ) -> io::Result<Progress> {
         let Some(mut block) = self.filling.take_block(pool, hole.end) else { return Ok(Progress::Starved) };
-        let mut spare: Vec<Buf> = std::iter::from_fn(|| pool.try_take(BLOCK)).take(self.ahead).collect();
+        let mut spare: Vec<Buf> =
+            std::iter::from_fn(|| pool.try_take(BLOCK)).take(self.ahead.min(most / BLOCK + 1)).collect();
         let mut headers = [[0; PIECE_HEADER_LEN]; MAX_AHEAD + 1];
         let (room, read) = {
             let mut parts = Vec::with_capacity(2 * spare.len() + 2);
-            let mut heads = headers.iter_mut();
-            parts.push(IoSliceMut::new(&mut block[hole.clone()]));
+            let (mut heads, mut left) = (headers.iter_mut(), most);
+            parts.push(cut(&mut block[hole.clone()], &mut left));
             for (next, header) in spare.iter_mut().zip(heads.by_ref()) {
-                parts.push(IoSliceMut::new(header));
-                parts.push(IoSliceMut::new(next));
+                parts.push(cut(header, &mut left));
+                parts.push(cut(next, &mut left));
             }
-            parts.extend(heads.next().map(|header| IoSliceMut::new(header)));
+            parts.extend(heads.next().map(|header| cut(header, &mut left)));
             (parts.iter().map(|p| p.len()).sum::<usize>(), stream.try_read_vectored(&mut parts))
         };
         let n = match read {
@@ -182,6 +232,7 @@ impl Filling {
         len: usize,
         n: usize,
     ) {
+        self.payload += n;
         conn.handle_payload(now, n as u32);
         if filled == len {
             conn.handle_block(now, block);
@@ -236,6 +287,7 @@ impl Filling {
                 }
                 Want::Payload { discard: true, block, filled } => {
                     let n = bytes.len().min((block.len - filled) as usize);
+                    self.payload += n;
                     conn.handle_payload(now, n as u32);
                     bytes = &bytes[n..];
                 }
@@ -254,6 +306,13 @@ impl Filling {
         }
         true
     }
+}
+
+/// The first `left` bytes, which are fewer then.
+fn cut<'a>(bytes: &'a mut [u8], left: &mut usize) -> IoSliceMut<'a> {
+    let n = bytes.len().min(*left);
+    *left -= n;
+    IoSliceMut::new(&mut bytes[..n])
 }
 
 /// Whether the machine now expects the payload of a full-sized block that somebody wants.

@@ -2,6 +2,9 @@
 //!
 //! It moves bytes and decides nothing. Events go to the torrent's owner in batches, and waiting for room there is what
 //! holds a fast sender back; reads for uploads go to the disk and come back here without passing the owner.
+//!
+//! Payload waits for the rate limits, if there are any: a block is begun only once some of it may leave, so control
+//! messages never queue behind what is held up, and the socket is read only as far as the limit allows.
 
 mod inlet;
 mod outlet;
@@ -17,10 +20,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::inlet::{Inlet, Progress};
+use self::inlet::{Inlet, Leave, Progress};
 use self::outlet::Outlet;
 use crate::clock::Clock;
 use crate::disk::{Buf, Pool, StorageHandle};
+use crate::limit::Tap;
 use crate::torrent::ToTorrent;
 
 /// Socket reads of one wake-up, so that events reach the owner soon and other tasks get their turn.
@@ -28,6 +32,9 @@ const READS_PER_WAKE: usize = 4;
 
 /// When the machine names no deadline.
 const FAR: Duration = Duration::from_secs(3600);
+
+/// How often the torrent hears that its peer is not slow: it is we who do not read.
+const HELD_REPORT: Duration = Duration::from_secs(1);
 
 /// Blocks that were read, `None` where that could not be.
 type Read = Vec<(Block, Option<Buf>)>;
@@ -41,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) pool: Pool,
     pub(crate) storage: Arc<OnceLock<StorageHandle>>,
     pub(crate) inbox: mpsc::Receiver<Vec<Command>>,
+    pub(crate) down: Tap,
+    pub(crate) up: Tap,
     pub(crate) torrent: mpsc::Sender<ToTorrent>,
 }
 
@@ -53,6 +62,8 @@ impl Peer {
             outlet: Outlet::default(),
             reads: JoinSet::new(),
             starved: false,
+            held: false,
+            blocked: false,
             closed: false,
         }
         .run()
@@ -68,6 +79,10 @@ struct Task {
     reads: JoinSet<Read>,
     /// Reading waits for memory.
     starved: bool,
+    /// Reading waits for a rate limit.
+    held: bool,
+    /// The socket takes no more now.
+    blocked: bool,
     /// `Event::Closed` went out.
     closed: bool,
 }
@@ -85,14 +100,16 @@ impl Task {
             if sleep.deadline() > deadline || sleep.is_elapsed() {
                 sleep.as_mut().reset(deadline);
             }
-            let (peer, unsent) = (&mut self.peer, !self.outlet.is_empty());
-            let (starved, needed) = (self.starved, needed(peer.conn.want()));
+            let (peer, blocked, unsent) = (&mut self.peer, self.blocked, self.outlet.waits());
+            let (starved, held, needed) = (self.starved, self.held, needed(peer.conn.want()));
             tokio::select! {
                 told = peer.inbox.recv() => self.told(told),
                 Some(Ok(read)) = self.reads.join_next() => self.read_done(read),
-                r = peer.stream.readable(), if !starved => self.readable(r),
-                r = peer.stream.writable(), if unsent => self.failed_if(r),
+                r = peer.stream.readable(), if !starved && !held => self.readable(r),
+                r = peer.stream.writable(), if blocked => self.writable(r),
                 buf = peer.pool.take(needed), if starved => self.fed(buf),
+                bytes = peer.down.granted(), if held => self.admitted(bytes),
+                bytes = peer.up.granted(), if unsent => self.outlet.grant(bytes),
                 () = &mut sleep => self.tick(),
             }
         }
@@ -100,9 +117,11 @@ impl Task {
 
     fn tick(&mut self) {
         let now = self.peer.clock.now();
-        if self.starved {
-            // It is we who do not read: the remote is not silent.
-            self.peer.conn.handle_payload(now, 0);
+        if self.starved || self.held {
+            self.peer.conn.handle_held(now);
+        }
+        if self.outlet.waits() {
+            self.peer.conn.handle_unsent(now);
         }
         self.peer.conn.handle_tick(now);
     }
@@ -162,13 +181,29 @@ impl Task {
         }
     }
 
-    /// Reads what the socket has, within the budget of one wake-up.
     fn readable(&mut self, ready: io::Result<()>) {
         self.failed_if(ready);
-        let Peer { stream, conn, pool, clock, .. } = &mut self.peer;
+        self.read(None);
+    }
+
+    /// Reading may go on.
+    fn admitted(&mut self, bytes: usize) {
+        self.held = false;
+        self.read(Some(Leave::granted(bytes)));
+    }
+
+    /// Reads what the socket has and the limits allow, within the budget of one wake-up.
+    fn read(&mut self, mut leave: Option<Leave>) {
+        let Peer { stream, conn, pool, clock, down, .. } = &mut self.peer;
         let now = clock.now();
         for _ in 0..READS_PER_WAKE {
-            match self.inlet.read(stream, conn, pool, now) {
+            let Some(leave) = leave.take().or_else(|| self.inlet.ask(conn, down)) else {
+                self.held = true;
+                return;
+            };
+            let read = self.inlet.read(stream, conn, pool, now, leave.most);
+            self.inlet.settle(down, leave);
+            match read {
                 Ok(Progress::Some) => {}
                 Ok(Progress::Blocked) => return,
                 Ok(Progress::Starved) => {
@@ -184,13 +219,19 @@ impl Task {
         }
     }
 
-    /// Writes what is due; true if bytes left, so that the machine may have more.
+    /// Writes what is due and allowed; true if bytes left, so that the machine may have more.
     fn write(&mut self) -> bool {
-        let Peer { stream, conn, clock, .. } = &mut self.peer;
+        let any = !self.blocked && self.write_on();
+        self.outlet.settle(&mut self.peer.up);
+        any
+    }
+
+    fn write_on(&mut self) -> bool {
+        let Peer { stream, conn, clock, up, .. } = &mut self.peer;
         let mut any = false;
         loop {
-            self.outlet.fill(conn);
-            if self.outlet.is_empty() {
+            self.outlet.fill(conn, up);
+            if !self.outlet.is_ready() {
                 break;
             }
             match self.outlet.write(stream, conn) {
@@ -199,7 +240,10 @@ impl Task {
                     conn.handle_sent(clock.now(), payload);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
                 Err(e) => {
                     self.failed_if(Err(e));
                     return true;
@@ -207,6 +251,11 @@ impl Task {
             }
         }
         any
+    }
+
+    fn writable(&mut self, ready: io::Result<()>) {
+        self.blocked = false;
+        self.failed_if(ready);
     }
 
     /// The memory came that reading waited for.
@@ -225,10 +274,9 @@ impl Task {
     }
 
     fn deadline(&self) -> Instant {
-        match self.peer.conn.deadline() {
-            Some(t) => self.peer.clock.instant(t),
-            None => Instant::now() + FAR,
-        }
+        let report = (self.starved || self.held).then(|| Instant::now() + HELD_REPORT);
+        let machine = self.peer.conn.deadline().map(|t| self.peer.clock.instant(t));
+        machine.into_iter().chain(report).min().unwrap_or_else(|| Instant::now() + FAR)
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Dialled, ToTorrent};
 use crate::client::Shared;
 use crate::dials::Queued;
 use crate::disk::{Buf, StorageHandle};
+use crate::limit::TorrentLimits;
 use crate::net::tcp;
 use crate::peer::Peer;
 use crate::places::{Place, Share};
@@ -30,6 +31,7 @@ pub(super) struct Links {
     shared: Arc<Shared>,
     share: Arc<Share>,
     config: Config,
+    limits: TorrentLimits,
     owner: mpsc::Sender<ToTorrent>,
     peers: BTreeMap<PeerKey, Link>,
     /// Connections with commands to flush.
@@ -47,10 +49,16 @@ struct Link {
 }
 
 impl Links {
-    pub(super) fn new(shared: Arc<Shared>, config: Config, owner: mpsc::Sender<ToTorrent>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: Config,
+        limits: TorrentLimits,
+        owner: mpsc::Sender<ToTorrent>,
+    ) -> Self {
         let (tasks, storage) = (JoinSet::new(), Arc::default());
         let (share, peers) = (Arc::new(shared.places.share()), BTreeMap::new());
-        Self { shared, share, config, owner, peers, dirty: Vec::new(), tasks, storage, next: 0 }
+        let dirty = Vec::new();
+        Self { shared, share, config, limits, owner, peers, dirty, tasks, storage, next: 0 }
     }
 
     /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
@@ -74,7 +82,7 @@ impl Links {
         hashes: InfoHashes,
     ) -> PeerKey {
         let conn = Connection::outgoing(self.config(addr), hashes, self.shared.clock.now());
-        self.start(stream, place, conn)
+        self.start(stream, addr, place, conn)
     }
 
     /// Whether there is a place for another connection.
@@ -97,18 +105,19 @@ impl Links {
         hashes: InfoHashes,
     ) -> PeerKey {
         let conn = Connection::incoming(self.config(addr), hashes, prefix, self.shared.clock.now());
-        self.start(stream, place, conn)
+        self.start(stream, addr, place, conn)
     }
 
     fn config(&self, addr: SocketAddr) -> Config {
         Config { remote_ip: Some(addr.ip()), ..self.config.clone() }
     }
 
-    fn start(&mut self, stream: TcpStream, place: Place, conn: Connection<Buf>) -> PeerKey {
+    fn start(&mut self, stream: TcpStream, addr: SocketAddr, place: Place, conn: Connection<Buf>) -> PeerKey {
         let key = PeerKey(self.next);
         self.next += 1;
         let (tell, inbox) = mpsc::channel(PEER_INBOX);
         self.peers.insert(key, Link { inbox: tell, waiting: Vec::new(), dirty: false });
+        let (down, up) = self.limits.taps(addr.ip());
         let peer = Peer {
             key,
             stream,
@@ -117,6 +126,8 @@ impl Links {
             pool: self.shared.disk.pool().clone(),
             storage: Arc::clone(&self.storage),
             inbox,
+            down,
+            up,
             torrent: self.owner.clone(),
         };
         self.tasks.spawn(async move {

@@ -31,11 +31,12 @@ use self::opening::Opened;
 use self::readers::Readers;
 use self::rest::Quiet;
 use self::wake::Arrivals;
-use crate::api::{AddSource, AddTorrent, PeerState, Snapshot, TorrentEvent};
+use crate::api::{AddSource, AddTorrent, Limits, PeerState, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::disk::{Buf, DiskEvent, StoreJob};
 use crate::entry::Entry;
 use crate::handle::ReadError;
+use crate::limit::TorrentLimits;
 use crate::places::Place;
 pub(crate) use opening::{Looked, OpenError, Opening, REPORT_EVERY, all_cores, look};
 pub use origin::OriginError;
@@ -84,6 +85,9 @@ pub(crate) enum Control {
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     Metainfo(oneshot::Sender<Option<Arc<Metainfo>>>),
     ReadPiece(PieceIndex, oneshot::Sender<Result<Vec<u8>, ReadError>>),
+    SetLimits(Limits, oneshot::Sender<()>),
+    /// Those of the client.
+    LimitsChanged,
     /// Dropped once all is done.
     Stop(oneshot::Sender<()>),
 }
@@ -93,7 +97,7 @@ pub(crate) enum End {
     /// The torrent is gone.
     Over,
     /// It rests. What waits in its inbox is to be seen to.
-    Rest(Dormant, mpsc::Receiver<ToTorrent>),
+    Rest(Box<Dormant>, mpsc::Receiver<ToTorrent>),
 }
 
 /// How the world reaches an owner, and hears of it.
@@ -122,6 +126,7 @@ pub(crate) struct Owner {
     inbox: mpsc::Receiver<ToTorrent>,
     me: mpsc::Sender<ToTorrent>,
     links: Links,
+    limits: TorrentLimits,
     entry: Arc<Entry>,
     news: Voice,
     data: Data,
@@ -198,14 +203,14 @@ impl Owner {
         ends: Ends,
     ) -> Result<Self, LayoutError> {
         let now = shared.clock.now();
-        let AddTorrent { source, dir, peers, mode, select, sequential, paths } = add;
+        let AddTorrent { source, dir, peers, mode, select, sequential, limits, paths } = add;
         let (hashes, metainfo) = match source {
             AddSource::Metainfo(metainfo) => (metainfo.info.hashes(), Some(Arc::new(*metainfo))),
             AddSource::Magnet { hashes, .. } => (hashes, None),
             // The caller has read it.
             AddSource::File(_) => (ends.entry.hashes(), None),
         };
-        let basis = Basis::new(origin, dir, mode, paths, sequential, &peers);
+        let basis = Basis::new(origin, dir, mode, paths, sequential, limits, &peers);
         let (peer_id, seed) = identity;
         let listen_port = shared.port.unwrap_or(0);
         let config = machine::Config { sequential, listen_port, ..machine::Config::new(peer_id) };
@@ -217,11 +222,14 @@ impl Owner {
             None => Machine::new(config, hashes, seed, now),
         };
         machine.handle(now, Input::Candidates { source: Source::User, addrs: peers });
+        let limits = shared.limiter.torrent(limits);
+        machine.handle(now, Input::UploadLimit(limits.upload()));
         let mut connection = peer::Config::new(peer_id);
         connection.client = shared.config.client_name.as_str().into();
         connection.listen_port = shared.port;
         Ok(Self {
-            links: Links::new(Arc::clone(&shared), connection, ends.me.clone()),
+            links: Links::new(Arc::clone(&shared), connection, limits.clone(), ends.me.clone()),
+            limits,
             machine,
             inbox: ends.inbox,
             me: ends.me,
@@ -476,11 +484,23 @@ impl Owner {
             Control::Peers(reply) => drop(reply.send(self.machine.peers().collect())),
             Control::Metainfo(reply) => drop(reply.send(self.metainfo.clone())),
             Control::ReadPiece(piece, reply) => self.read_piece(piece, reply),
+            Control::SetLimits(limits, reply) => {
+                self.basis.limits = limits;
+                self.limits.set(limits);
+                self.limits_changed();
+                let _ = reply.send(());
+            }
+            Control::LimitsChanged => self.limits_changed(),
             Control::Stop(done) => {
                 self.waiting.push(done);
                 self.stop();
             }
         }
+    }
+
+    /// The connections keep them by themselves; the machine is told whom it can serve.
+    fn limits_changed(&mut self) {
+        self.handle(Input::UploadLimit(self.limits.upload()));
     }
 
     fn stop(&mut self) {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::opening::Looked;
 use super::origin::Origin;
-use crate::api::{Mode, Snapshot, State};
+use crate::api::{Limits, Mode, Snapshot, State};
 use crate::store::Fingerprint;
 
 /// How long strangers cannot wake a torrent that failed, the first time.
@@ -43,6 +43,7 @@ pub(crate) struct Basis {
     pub(super) mode: Mode,
     pub(super) paths: Option<Arc<[Option<PathBuf>]>>,
     pub(super) sequential: bool,
+    pub(super) limits: Limits,
     pub(crate) peers: Arc<[SocketAddr]>,
     /// Which files are wanted; `None` for all. Known once it was open.
     pub(super) wanted: Option<Arc<[bool]>>,
@@ -63,6 +64,7 @@ impl Basis {
         mode: Mode,
         paths: Option<Vec<Option<PathBuf>>>,
         sequential: bool,
+        limits: Limits,
         peers: &[SocketAddr],
     ) -> Self {
         Self {
@@ -71,6 +73,7 @@ impl Basis {
             mode,
             paths: paths.map(Into::into),
             sequential,
+            limits,
             peers: peers.into(),
             wanted: None,
             downloaded: 0,
@@ -107,6 +110,10 @@ impl Dormant {
     /// Whether a stranger may wake it.
     pub(crate) fn may_wake(&self, now: Instant) -> bool {
         self.ailing.is_none_or(|until| now >= until)
+    }
+
+    pub(crate) const fn set_limits(&mut self, limits: Limits) {
+        self.basis.limits = limits;
     }
 
     pub(crate) const fn is_ailing(&self) -> bool {
@@ -204,6 +211,7 @@ mod tests {
             mode: Mode::Seed,
             paths: None,
             sequential: false,
+            limits: Limits::default(),
             peers: [].into(),
             wanted: None,
             downloaded: 0,

@@ -41,7 +41,7 @@ pub(crate) async fn wake(
     _awake: AwakeOne,
 ) {
     let _last = Last { shared: Arc::clone(&shared), entry: Arc::clone(&entry) };
-    let end = run(&shared, &entry, dormant, inbox).await;
+    let end = run(&shared, &entry, Box::new(dormant), inbox).await;
     go_on(shared, entry, end).await;
 }
 
@@ -56,14 +56,14 @@ async fn go_on(shared: Arc<Shared>, entry: Arc<Entry>, mut end: End) {
 async fn run(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
-    mut dormant: Dormant,
+    mut dormant: Box<Dormant>,
     inbox: mpsc::Receiver<ToTorrent>,
 ) -> End {
     let Look::Awake(me) = entry.look() else { return End::Over };
     match dormant.basis.load(shared, entry).await {
         Ok(metainfo) => {
             let ends = Ends { inbox, me, entry: Arc::clone(entry) };
-            match Owner::woken(shared, dormant, metainfo, ends) {
+            match Owner::woken(shared, *dormant, metainfo, ends) {
                 Some(owner) => Box::pin(owner.run()).await,
                 None => End::Over,
             }
@@ -145,6 +145,7 @@ impl Basis {
             mode: self.mode,
             select: self.wanted.clone().map(select),
             sequential: self.sequential,
+            limits: self.limits,
             paths: self.paths.as_deref().map(<[Option<PathBuf>]>::to_vec),
             ..AddTorrent::new(AddSource::Metainfo(Box::new(metainfo)), &*self.dir)
         }
@@ -199,7 +200,7 @@ impl Owner {
     }
 
     /// What is left of it when it rests, because nothing goes on, or because it failed and may recover.
-    pub(super) fn leaves(&self) -> Option<Dormant> {
+    pub(super) fn leaves(&self) -> Option<Box<Dormant>> {
         let ailing = self.woken && self.failed && self.waiting.is_empty();
         if !self.resting && !ailing {
             return None;
@@ -213,7 +214,7 @@ impl Owner {
         // From now on the files may change while nobody looks.
         basis.mode = if basis.mode == Mode::Trusted { Mode::Seed } else { basis.mode };
         let pieces = self.metainfo.as_ref().map_or(0, |metainfo| metainfo.info.num_pieces());
-        let mut dormant = Dormant { basis, proof: None, total: stats.wanted, pieces, ailing: None };
+        let mut dormant = Box::new(Dormant { basis, proof: None, total: stats.wanted, pieces, ailing: None });
         if ailing {
             dormant.fail(Instant::now());
         }

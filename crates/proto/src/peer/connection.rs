@@ -175,6 +175,21 @@ impl<B> Connection<B> {
         }
     }
 
+    /// The remote has sent something that the shell may not read yet, for want of memory or because of a rate limit: so
+    /// it is not silent, and not slow. To be told every second while it is so.
+    pub fn handle_held(&mut self, now: Time) {
+        if !self.is_closed() {
+            self.timers.heard(now);
+            self.emit(Event::Held);
+        }
+    }
+
+    /// The shell may not send the payload that it has, because of a rate limit: so it is not the remote that does not
+    /// read. To be told before [`handle_tick`](Self::handle_tick) while it is so.
+    pub fn handle_unsent(&mut self, now: Time) {
+        self.timers.progress(now);
+    }
+
     /// The buffer of the current block, which is whole. Ignored if it is not, or if nobody wants it.
     pub fn handle_block(&mut self, now: Time, data: B) {
         let Some(Incoming { block, .. }) = self.incoming.take_if(|i| i.is_whole()) else { return };
@@ -188,15 +203,7 @@ impl<B> Connection<B> {
             return;
         }
         self.uploads.complete(&block, data);
-        while let Some((block, data)) = self.uploads.next_answer() {
-            match data {
-                Some(data) => {
-                    self.outbox.message(&Message::Piece(block));
-                    self.outbox.payload(data);
-                }
-                None => self.reject(block),
-            }
-        }
+        self.reject_failures();
         self.settle(now);
     }
 
@@ -249,10 +256,24 @@ impl<B> Connection<B> {
         self.outputs.pop_front()
     }
 
-    /// The next bytes to send. To be called only as fast as the transport takes them: what waits here is bounded and
-    /// timed, what the shell has taken is not.
+    /// The next bytes to send: control messages first, then the next block. To be called only as fast as the transport
+    /// takes them: what waits here is bounded and timed, what the shell has taken is not, and can't be taken back by a
+    /// choke or a cancel.
     pub fn transmit(&mut self) -> Option<Transmit<B>> {
+        if self.outbox.is_empty() {
+            self.begin_answer();
+        }
         self.outbox.transmit()
+    }
+
+    /// As [`transmit`](Self::transmit), but begins no block: for a shell that may not send payload now.
+    pub fn transmit_control(&mut self) -> Option<Transmit<B>> {
+        self.outbox.transmit()
+    }
+
+    /// Bytes of blocks that [`transmit`](Self::transmit) could begin now.
+    pub fn due(&self) -> u64 {
+        self.uploads.due()
     }
 
     /// Takes back the buffer of a [`Transmit::Bytes`] that was sent, so that the next one needs no allocation.
@@ -263,7 +284,12 @@ impl<B> Connection<B> {
 
     /// Whether [`transmit`](Self::transmit) has something.
     pub fn wants_write(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.uploads.due() > 0
+    }
+
+    /// Whether blocks that we asked for are still to come.
+    pub fn awaits_blocks(&self) -> bool {
+        !self.downloads.is_idle()
     }
 
     /// When to call [`handle_tick`](Self::handle_tick); `None` after the end.
@@ -284,6 +310,22 @@ impl<B> Connection<B> {
         match &self.phase {
             Phase::Open(hello) => Some(hello),
             _ => None,
+        }
+    }
+
+    /// Moves the next block that is read into the outbox.
+    fn begin_answer(&mut self) {
+        if let Some((block, data)) = self.uploads.next_answer() {
+            self.outbox.message(&Message::Piece(block));
+            self.outbox.payload(data);
+            self.reject_failures();
+        }
+    }
+
+    /// Tells which blocks could not be read, each in its turn.
+    fn reject_failures(&mut self) {
+        while let Some(block) = self.uploads.next_failure() {
+            self.reject(block);
         }
     }
 
@@ -339,7 +381,7 @@ impl<B> Connection<B> {
         if self.outbox.take_touched() {
             self.timers.spoke(now);
         }
-        self.timers.waiting(now, self.outbox.waits() || self.uploads.unsent() > 0);
+        self.timers.waiting(now, self.outbox.waits() || self.uploads.waits());
     }
 
     fn report_sent(&mut self, now: Time) {

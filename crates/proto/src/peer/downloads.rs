@@ -37,6 +37,11 @@ impl Downloads {
         room
     }
 
+    /// Whether nothing that was asked for is still to come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// Takes a request back; false if it is not in flight.
     pub(super) fn retract(&mut self, block: &Block) -> bool {
         let found = self.remove_asked(block);

@@ -104,6 +104,8 @@ pub enum Event<B> {
     },
     /// It does not give this piece of the info dictionary (BEP 9).
     MetadataReject(u32),
+    /// What it sends waits for us, by want of memory or by a rate limit: it brings less than it could.
+    Held,
     /// Payload bytes that left since the last such event.
     Sent {
         /// Bytes.

@@ -42,7 +42,7 @@ pub(super) struct Uploads<B> {
     slots: VecDeque<Slot<B>>,
     /// Bytes being read, or read and not sent.
     held: u64,
-    /// Bytes of `held` that are read, in order, and not sent.
+    /// Bytes of `held` that the shell is sending.
     unsent: u64,
     /// Whether the window is being filled. It is filled only once a quarter of it is free, so that reads come in
     /// batches.
@@ -148,19 +148,32 @@ impl<B> Uploads<B> {
         }
     }
 
-    /// The next answer in the order of asking, if it is there: the payload, or that there is none.
-    pub(super) fn next_answer(&mut self) -> Option<(Block, Option<B>)> {
-        // Cancelled slots wait for the shell, but nobody waits for them.
-        let at = self.slots.iter().position(|s| !matches!(s.state, State::Cancelled))?;
-        if !matches!(self.slots[at].state, State::Done(_)) {
-            return None;
-        }
-        let Slot { block, state: State::Done(data) } = self.slots.remove(at)? else { return None };
-        match data {
-            Some(_) => self.unsent += u64::from(block.len),
-            None => self.release(block.len.into()),
-        }
+    /// The next block to send, in the order of asking, if it is read.
+    pub(super) fn next_answer(&mut self) -> Option<(Block, B)> {
+        let at = self.first().filter(|&at| matches!(self.slots[at].state, State::Done(Some(_))))?;
+        let Slot { block, state: State::Done(Some(data)) } = self.slots.remove(at)? else { return None };
+        self.unsent += u64::from(block.len);
         Some((block, data))
+    }
+
+    /// The next block in the order of asking, if it could not be read.
+    pub(super) fn next_failure(&mut self) -> Option<Block> {
+        let at = self.first().filter(|&at| matches!(self.slots[at].state, State::Done(None)))?;
+        let block = self.slots[at].block;
+        self.remove_slot(at);
+        Some(block)
+    }
+
+    /// Bytes that [`next_answer`](Self::next_answer) would give, called again and again.
+    pub(super) fn due(&self) -> u64 {
+        let wanted = self.slots.iter().filter(|slot| !matches!(slot.state, State::Cancelled));
+        let ready = wanted.take_while(|slot| matches!(slot.state, State::Done(Some(_))));
+        ready.map(|slot| u64::from(slot.block.len)).sum()
+    }
+
+    /// Where the first slot is whose block is wanted: cancelled ones wait for the shell, but nobody waits for them.
+    fn first(&self) -> Option<usize> {
+        self.slots.iter().position(|slot| !matches!(slot.state, State::Cancelled))
     }
 
     /// Payload bytes left.
@@ -171,9 +184,9 @@ impl<B> Uploads<B> {
         self.drain.sent(now, bytes);
     }
 
-    /// Payload bytes that are due to leave.
-    pub(super) const fn unsent(&self) -> u64 {
-        self.unsent
+    /// Whether payload waits to leave.
+    pub(super) fn waits(&self) -> bool {
+        self.unsent > 0 || self.first().is_some_and(|at| matches!(self.slots[at].state, State::Done(Some(_))))
     }
 
     fn cancel_slot(&mut self, at: usize) {

@@ -154,6 +154,8 @@ pub enum Input<B> {
     },
     /// From now on these files are wanted, by index; files beyond its end are not.
     Select(Vec<bool>),
+    /// What may go up in all, in bytes a second; `None` (as at first) is no limit.
+    UploadLimit(Option<u64>),
     /// Ask for nothing more, for instance because the disk is full. Requests under way are taken back.
     Pause,
     /// Go on after `Pause`.

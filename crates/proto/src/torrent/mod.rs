@@ -106,6 +106,10 @@ pub struct Torrent<B> {
     blame: Blame,
     naming: Naming,
     leaves: Leaves,
+    /// When we last heard that what a peer sent waits for us.
+    held: Option<Time>,
+    /// What may leave, in bytes a second: no capacity is more.
+    upload_limit: Option<u64>,
     /// The fetch of the info dictionary, as long as it is not known.
     metadata: Option<Metadata>,
     shape: Option<Shape>,
@@ -143,6 +147,8 @@ impl<B> Torrent<B> {
             blame: Blame::default(),
             naming: Naming::default(),
             leaves: Leaves::new(now),
+            held: None,
+            upload_limit: None,
             config,
             hashes,
             now,
@@ -198,6 +204,7 @@ impl<B> Torrent<B> {
             Input::Lost { piece } => self.on_lost(piece),
             Input::Leaves { piece, leaves } => self.on_leaves(piece, &leaves),
             Input::Select(wanted) => self.on_select(wanted),
+            Input::UploadLimit(limit) => self.upload_limit = limit,
             Input::Pause => self.on_pause(),
             Input::Resume => self.on_resume(),
             Input::Stop => self.on_stop(),
@@ -237,6 +244,7 @@ impl<B> Torrent<B> {
             Event::Extended(extended) => self.on_extended(key, extended),
             Event::Choke => self.on_choke(key, true),
             Event::Unchoke => self.on_choke(key, false),
+            Event::Held => self.on_held(key),
             Event::Interested => self.on_interested(key, true),
             Event::NotInterested => self.on_interested(key, false),
             Event::Have(piece) => self.on_have(key, piece),

@@ -298,6 +298,11 @@ impl Peer {
         self.requests.extend(blocks.iter().map(|block| (*block, now)));
     }
 
+    /// What it sent waits for us: it is not silent.
+    pub(super) const fn held(&mut self, now: Time) {
+        self.progress = now;
+    }
+
     /// A block came, which it mostly was asked for.
     pub(super) fn brought(&mut self, now: Time, block: Block) {
         self.down.add(block.len.into());

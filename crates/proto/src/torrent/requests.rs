@@ -16,6 +16,9 @@ use std::time::Duration;
 const HOLD: Duration = Duration::from_secs(1);
 /// A peer from which everything was taken back is not asked for so long.
 const LONG_HOLD: Duration = Duration::from_secs(30);
+/// So long after a peer's bytes waited for us there is no end game: it is we who are late, and twice is later still. Three
+/// times as long as between two reports of it.
+const HELD: Duration = Duration::from_secs(3);
 
 impl Shape {
     /// What a piece must hash to.
@@ -71,6 +74,14 @@ impl<B> Torrent<B> {
         self.refill(key);
     }
 
+    /// What a peer sent waits for us: it is not silent, and nobody else would bring it sooner.
+    pub(super) fn on_held(&mut self, key: PeerKey) {
+        self.held = Some(self.now);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.held(self.now);
+        }
+    }
+
     /// A block that another peer brought need not come any more.
     pub(super) fn take_back(&mut self, key: PeerKey, block: Block) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
@@ -93,7 +104,8 @@ impl<B> Torrent<B> {
         let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let mut blocks = Vec::with_capacity(room);
-        let (fast, idle) = (peer.is_fast(shape.info.piece_length()), peer.is_idle());
+        let late = self.held.is_some_and(|at| self.now.since(at) < HELD);
+        let (fast, idle) = (peer.is_fast(shape.info.piece_length()), peer.is_idle() && !late);
         let (has, confined) = bounds.as_ref().map_or((&peer.has, false), |b| (&b.has, b.confined));
         let mut asker =
             Asker { peer: key, has, fast, idle, confined, now: self.now, current: &mut peer.current };

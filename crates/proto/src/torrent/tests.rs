@@ -314,6 +314,29 @@ fn a_silent_peer_loses_its_blocks_to_another() {
 }
 
 #[test]
+fn a_peer_that_we_hold_up_is_not_silent() {
+    let mut driver = Driver::new(1, 4);
+    driver.seed(1);
+    for _ in 0..30 {
+        assert_eq!(cancels(&driver.wait(Duration::from_secs(5)), 1), []);
+        driver.event(1, Event::Held);
+    }
+    assert_ne!(cancels(&driver.wait(Duration::from_secs(22)), 1), []);
+}
+
+#[test]
+fn while_we_are_the_late_ones_there_is_no_end_game() {
+    let mut driver = Driver::new(1, 4);
+    let blocks = driver.seed(1);
+    driver.event(1, Event::Held);
+    assert_eq!(driver.seed(2), []);
+    driver.wait(Duration::from_secs(2));
+    driver.event(1, Event::Held);
+    assert_eq!(requests(&driver.wait(Duration::from_secs(2)), 2), []);
+    assert_eq!(requests(&driver.wait(Duration::from_secs(2)), 2).len(), blocks.len());
+}
+
+#[test]
 fn silent_peers_do_not_keep_the_last_block_from_one_who_brings_it() {
     let mut driver = Driver::new(1, 1);
     let block = driver.seed(1)[0];

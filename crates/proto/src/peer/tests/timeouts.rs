@@ -50,6 +50,25 @@ fn slow_payload_is_not_silence() {
 }
 
 #[test]
+fn a_peer_that_we_hold_up_is_neither_silent_nor_stuck() {
+    let mut side = FAST.open(config(1));
+    side.command(Time::ZERO, Command::Choke(false));
+    side.hears(Time::ZERO, &[Message::Request(block(0, 0))]);
+    while side.conn.transmit().is_some() {}
+    for n in 1..20 {
+        side.conn.handle_held(secs(60 * n));
+        side.conn.handle_unsent(secs(60 * n));
+        side.conn.handle_tick(secs(60 * n));
+        side.drain(secs(60 * n));
+        assert_eq!(side.take_events(), [Event::Held]);
+    }
+    side.conn.handle_closed(secs(1200), Departure::Io);
+    side.conn.handle_held(secs(1200));
+    side.drain(secs(1200));
+    assert_eq!(side.take_events(), [Event::Closed(Departure::Io)]);
+}
+
+#[test]
 fn a_peer_that_reads_nothing_is_left() {
     let mut side = FAST.open(config(1));
     side.command(Time::ZERO, Command::Choke(false));

@@ -80,6 +80,27 @@ fn answers_of_the_disk_in_any_order_go_out_in_the_order_of_asking() {
 }
 
 #[test]
+fn control_messages_overtake_blocks_that_have_not_begun() {
+    let mut side = FAST.open(config(1));
+    side.command(Time::ZERO, Command::Choke(false));
+    side.take_sent(Time::ZERO);
+    side.hears(Time::ZERO, &[block(0, 0), block(0, 1)].map(Message::Request));
+    assert_eq!((side.conn.transmit_control(), side.conn.due()), (None, 2 * u64::from(BLOCK_LEN)));
+    let header = encode(&[Message::Piece(block(0, 0))]);
+    assert_eq!(side.conn.transmit(), Some(Transmit::Bytes(header)));
+    side.command(Time::ZERO, Command::Interested(true));
+    // What has begun is ended; then comes what was said since.
+    assert_eq!(side.conn.transmit_control(), Some(Transmit::Payload(content(&block(0, 0)))));
+    let said = encode(&[Message::Interested]);
+    assert_eq!(side.conn.transmit_control(), Some(Transmit::Bytes(said)));
+    assert_eq!((side.conn.transmit_control(), side.conn.due()), (None, u64::from(BLOCK_LEN)));
+    assert!(side.conn.wants_write());
+    // And a choke still finds the second block here.
+    side.command(Time::ZERO, Command::Choke(true));
+    side.says(Time::ZERO, &[Message::Choke, Message::Reject(block(0, 1))]);
+}
+
+#[test]
 fn reads_come_in_batches_and_stay_within_the_window() {
     let mut side = FAST.open(config(1));
     side.serve = false;
