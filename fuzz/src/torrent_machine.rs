@@ -287,7 +287,7 @@ impl World {
             }
             _ => {
                 self.wanted = input.flag();
-                self.handle(Happening::Select(vec![self.wanted]));
+                self.handle(Happening::Select(vec![self.wanted.into()]));
             }
         }
     }
@@ -419,7 +419,7 @@ impl World {
         self.paused = false;
         self.handle(Happening::Resume);
         self.wanted = true;
-        self.handle(Happening::Select(vec![true]));
+        self.handle(Happening::Select(vec![true.into()]));
         let (seed, start) = (self.honest_seed(), self.now);
         for _ in 0..ENOUGH {
             if self.have.is_full() {

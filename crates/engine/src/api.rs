@@ -7,6 +7,7 @@ use std::sync::Arc;
 use samara_proto::ids::InfoHashes;
 use samara_proto::metainfo::{Info, Metainfo};
 use samara_proto::peer::Departure;
+pub use samara_proto::torrent::Priority;
 
 /// Settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
@@ -41,9 +42,9 @@ impl Default for Config {
     }
 }
 
-/// Decides, once the files are known, which of them are wanted: one flag per file in the torrent's order, pad files
+/// Decides, once the files are known, how much each is wanted: one priority per file in the torrent's order, pad files
 /// counted. An error ends the torrent with that message.
-pub type SelectFn = Box<dyn FnOnce(&Info) -> Result<Vec<bool>, String> + Send>;
+pub type SelectFn = Box<dyn FnOnce(&Info) -> Result<Vec<Priority>, String> + Send>;
 
 /// A torrent to add.
 pub struct AddTorrent {
@@ -55,7 +56,7 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
     /// What to do with data that is there already.
     pub mode: Mode,
-    /// Which files are wanted; `None` wants all.
+    /// How much files are wanted; `None` wants all alike.
     pub select: Option<SelectFn>,
     /// Pieces in order rather than rarest first.
     pub sequential: bool,

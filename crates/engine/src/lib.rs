@@ -26,6 +26,8 @@ mod registry;
 pub mod store;
 mod torrent;
 
-pub use api::{AddSource, AddTorrent, Config, Mode, PeerState, SelectFn, Snapshot, State, TorrentEvent};
+pub use api::{
+    AddSource, AddTorrent, Config, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,
+};
 pub use client::{AddError, BindError, Client, StartError};
 pub use handle::{ReadError, Torrent};

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Temp, address, client, complete, download, make, seed, tree};
-use samara_engine::{AddTorrent, State, TorrentEvent};
+use samara_engine::{AddTorrent, Priority, State, TorrentEvent};
 use samara_proto::metainfo::{Format, Metainfo};
 
 const PIECE: u32 = 65_536;
@@ -25,7 +25,7 @@ fn only(
 ) -> AddTorrent {
     let mut add = download(metainfo, dir, peers);
     add.select = Some(Box::new(|info| {
-        let wanted = |path: String| names.contains(&path.as_str());
+        let wanted = |path: String| Priority::from(names.contains(&path.as_str()));
         Ok(info.files().iter().map(|f| wanted(f.path.components().collect::<Vec<_>>().join("/"))).collect())
     }));
     add
@@ -103,7 +103,7 @@ async fn files_that_a_selection_does_not_mention_are_not_wanted() {
     let (seeder, _shared) = seed(&metainfo, &from).await;
     let leech = client(None).await;
     let mut add = download(&metainfo, &to, &[address(&seeder)]);
-    add.select = Some(Box::new(|_| Ok(vec![true])));
+    add.select = Some(Box::new(|_| Ok(vec![Priority::Normal])));
     let mut fetched = leech.add(add).await.unwrap();
     complete(&mut fetched).await;
     assert!(to.join("t/a").exists() && !to.join("t/b").exists());

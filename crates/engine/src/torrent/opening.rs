@@ -12,7 +12,7 @@ use samara_proto::layout::{Layout, LayoutError};
 use samara_proto::metainfo::{Format, Info, Metainfo};
 use samara_proto::path::{SafePath, sanitise};
 use samara_proto::peer::Shape;
-use samara_proto::torrent::Expected;
+use samara_proto::torrent::{Expected, Priority};
 use tokio::sync::mpsc;
 
 use super::ToTorrent;
@@ -40,8 +40,8 @@ pub(crate) struct Opened {
     pub(super) events: Events,
     /// Pieces that are proven.
     pub(super) have: Bitfield,
-    /// Which files are wanted; `None` for all.
-    pub(super) wanted: Option<Vec<bool>>,
+    /// How much files are wanted; `None` for all alike.
+    pub(super) wanted: Option<Vec<Priority>>,
     /// The file, or the folder.
     pub(super) path: PathBuf,
     /// Where resume data goes.
@@ -113,7 +113,7 @@ struct Prepared {
     metainfo: Arc<Metainfo>,
     spec: Arc<StorageSpec>,
     store: Option<Store>,
-    wanted: Option<Vec<bool>>,
+    wanted: Option<Vec<Priority>>,
     have: Bitfield,
     /// Pieces that lie in the part store, at least in part, and so are for the disk to check.
     shelved: Vec<(PieceIndex, Expected)>,
@@ -131,7 +131,7 @@ fn prepare(
     let info = &metainfo.info;
     let mut wanted = select.map(|f| f(info)).transpose().map_err(OpenError::Selection)?;
     // What is not mentioned is not wanted: said once, so that all who look agree.
-    wanted.iter_mut().for_each(|wanted| wanted.resize(info.files().len(), false));
+    wanted.iter_mut().for_each(|wanted| wanted.resize(info.files().len(), Priority::Skip));
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let store = open_store(shared, &info.hashes(), &dir, mode)?;
     let safe = sanitise(info);
@@ -142,7 +142,8 @@ fn prepare(
         (None, Mode::Download) => {
             let beside = || dir.join(format!(".{}.parts", info.hashes().primary()));
             let parts = store.as_ref().map_or_else(beside, Store::parts_path);
-            StorageSpec::download(info, layout, dir, wanted.as_deref().unwrap_or_default(), parts)
+            let flags: Vec<_> = wanted.iter().flatten().map(|priority| priority.is_wanted()).collect();
+            StorageSpec::download(info, layout, dir, &flags, parts)
         }
         (None, Mode::Seed | Mode::Trusted) => StorageSpec::existing(layout, below(&safe, &dir)),
     });

@@ -9,6 +9,9 @@ use crate::ids::{Block, PeerId, PeerKey, PieceIndex, Sha1Hash, Sha256Hash};
 pub use crate::metainfo::PieceLayers;
 use crate::metainfo::{Info, MetainfoError};
 use crate::peer::{Command, Departure, Event, Violation};
+use crate::time::Time;
+
+pub use super::priority::Priority;
 
 /// Settings of one torrent. They do not change while it runs, but for the selection.
 #[derive(Clone, Debug)]
@@ -25,8 +28,9 @@ pub struct Config {
     pub super_seeding: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
-    /// Which files are wanted, by index (pad files counted); `None` is all. Files beyond its end are not wanted.
-    pub wanted: Option<Vec<bool>>,
+    /// How much each file is wanted, by index (pad files counted); `None` is all alike. Files beyond its end are not
+    /// wanted.
+    pub wanted: Option<Vec<Priority>>,
 }
 
 impl Config {
@@ -119,13 +123,27 @@ pub enum Input<B> {
         /// Blocks that are proven wrong, by index in the piece (v2 only; empty if not known).
         bad: Vec<u32>,
     },
-    /// The storage lost what it held of a piece that is not verified (an error): it is fetched anew, and nobody blamed.
+    /// The storage lost what it held of a piece (an error): it is fetched anew if it is wanted, and nobody blamed. If it
+    /// was verified, peers are told that we do not have it any more (BEP 54).
     Lost {
         /// Which.
         piece: PieceIndex,
     },
-    /// From now on these files are wanted, by index; files beyond its end are not.
-    Select(Vec<bool>),
+    /// From now on files are wanted so much, by index; files beyond its end are not. What single pieces were given by
+    /// `Prioritise` stays.
+    Select(Vec<Priority>),
+    /// From now on a piece is wanted so much, whatever its files are; `None`: as its files are. The last one counts. Ignored
+    /// before the info dictionary is known.
+    Prioritise {
+        /// Which.
+        piece: PieceIndex,
+        /// How much.
+        priority: Option<Priority>,
+    },
+    /// Somebody waits for these pieces and would have each by its time; a time that is over means at once. They come before
+    /// everything else, whatever their priority; those that are had or not wanted are left out. The list replaces the one
+    /// before. At most the 64 nearest count. Ignored before `Ready`.
+    Deadlines(Vec<(PieceIndex, Time)>),
     /// Ask for nothing more, for instance because the disk is full. Requests under way are taken back.
     Pause,
     /// Go on after `Pause`.

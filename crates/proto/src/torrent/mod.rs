@@ -22,11 +22,13 @@ mod partial;
 mod peer;
 mod picker;
 mod pieces;
+mod priority;
 mod rarity;
 mod rate;
 mod requests;
 mod roster;
 mod seeding;
+mod selection;
 mod serve;
 mod slots;
 mod superseed;
@@ -41,18 +43,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
+pub use api::{
+    Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Priority, Source, Stats, TorrentEvent,
+};
 use choker::Choker;
 use hashes::Hashes;
 use metadata::Metadata;
 use peer::Peer;
 use picker::Picker;
+use priority::Priorities;
 use rate::Rate;
 use roster::Roster;
 use slots::Slots;
 
 use crate::bitfield::Bitfield;
-use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey, PieceIndex};
+use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey};
 use crate::layout::{Layout, LayoutError};
 use crate::metainfo::Info;
 use crate::peer::{Command, Departure, Event};
@@ -88,6 +93,8 @@ pub struct Torrent<B> {
     roster: Roster,
     choker: Choker,
     slots: Slots,
+    /// How much what is wanted.
+    wishes: Priorities,
     /// The fetch of the info dictionary, as long as it is not known.
     metadata: Option<Metadata>,
     shape: Option<Shape>,
@@ -116,6 +123,7 @@ impl<B> Torrent<B> {
             roster: Roster::new(rng.next_u64()),
             choker: Choker::new(now),
             slots: Slots::new(config.upload_slots, now),
+            wishes: Priorities::new(config.wanted.clone()),
             config,
             hashes,
             now,
@@ -163,6 +171,8 @@ impl<B> Torrent<B> {
             Input::Verified { piece, ok, bad } => self.on_verified(piece, ok, &bad),
             Input::Lost { piece } => self.on_lost(piece),
             Input::Select(wanted) => self.on_select(wanted),
+            Input::Prioritise { piece, priority } => self.on_prioritise(piece, priority),
+            Input::Deadlines(deadlines) => self.on_deadlines(&deadlines),
             Input::Pause => self.on_pause(),
             Input::Resume => self.on_resume(),
             Input::Stop => self.on_stop(),
@@ -239,6 +249,7 @@ impl<B> Torrent<B> {
         self.slots.measure(self.up.get());
         self.peers.values_mut().for_each(|peer| peer.update_rates(self.now));
         self.chase_silent();
+        self.survey();
         self.expire_questions();
         self.review_offers();
         if self.choker.round_is_due(self.now) {
@@ -311,22 +322,7 @@ impl<B> Torrent<B> {
     }
 
     fn wants_file(&self, file: FileIndex) -> bool {
-        let wanted = self.config.wanted.as_ref();
-        wanted.is_none_or(|w| w.get(file.0 as usize).copied().unwrap_or(false))
-    }
-
-    /// The pieces that hold a byte of a wanted file.
-    fn wanted_pieces(&self, layout: &Layout) -> Bitfield {
-        if self.config.wanted.is_none() {
-            return Bitfield::full(layout.num_pieces());
-        }
-        let mut wanted = Bitfield::new(layout.num_pieces());
-        let files = (0..layout.num_files()).map(FileIndex).filter(|f| self.wants_file(*f));
-        let pieces = files.flat_map(|file| layout.pieces_of(file)).map(PieceIndex);
-        for piece in pieces {
-            wanted.insert(piece);
-        }
-        wanted
+        self.wishes.file(file).is_wanted()
     }
 }
 

@@ -89,7 +89,9 @@ impl<B> Torrent<B> {
         }
         let mut blocks = Vec::with_capacity(room);
         let (fast, idle) = (peer.is_fast(shape.info.piece_length()), peer.is_idle());
-        let mut asker = Asker { peer: key, has: &peer.has, fast, idle, current: &mut peer.current };
+        let (now, pace, snubbed) = (self.now, peer.pace(), peer.window.is_snubbed());
+        let (has, current) = (&peer.has, &mut peer.current);
+        let mut asker = Asker { peer: key, has, fast, snubbed, idle, pace, now, current };
         if peer.choked {
             picker.pick_of(&peer.allowed, &asker, room, &mut blocks);
         } else {

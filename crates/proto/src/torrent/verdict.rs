@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::Torrent;
 use super::api::TorrentEvent;
 use crate::ids::{PeerKey, PieceIndex};
-use crate::peer::{Command, Violation};
+use crate::peer::Violation;
 
 impl<B> Torrent<B> {
     pub(super) fn on_verified(&mut self, piece: PieceIndex, ok: bool, bad: &[u32]) {
@@ -62,65 +62,6 @@ impl<B> Torrent<B> {
             if self.addr_of(*key).is_some_and(|addr| self.roster.strike(addr)) {
                 self.ban(*key, Violation::BadPieces);
             }
-        }
-    }
-
-    /// The storage lost a piece that was not verified: it is fetched anew.
-    pub(super) fn on_lost(&mut self, piece: PieceIndex) {
-        let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
-        let Some(partial) = picker.reject(piece) else { return };
-        let layout = shape.layout.clone();
-        for (index, peer) in partial.asked() {
-            self.take_back(peer, layout.block(piece, index));
-        }
-        self.kick_soon();
-    }
-
-    pub(super) fn on_select(&mut self, wanted: Vec<bool>) {
-        self.config.wanted = Some(wanted);
-        let Some(layout) = self.layout().cloned() else { return };
-        let pieces = self.wanted_pieces(&layout);
-        let mut shape = self.shape.take();
-        if let Some(shape) = &mut shape {
-            shape.hashes.set_wanted(|file| self.wants_file(file));
-        }
-        self.shape = shape;
-        if let Some(picker) = &mut self.picker {
-            picker.set_wanted(pieces);
-        }
-        self.recount_bytes();
-        self.update_all_interest();
-        self.complete = false;
-        self.roster.wake(self.now);
-        self.check_complete();
-        self.feed_starved();
-    }
-
-    /// Counts the bytes that are wanted, and had of these.
-    pub(super) fn recount_bytes(&mut self) {
-        let Some(picker) = &self.picker else { return };
-        let wanted = picker.wanted().iter().map(|piece| (self.wanted_bytes(piece), picker.have().has(piece)));
-        let sum = |(done, all), (bytes, had)| (done + if had { bytes } else { 0 }, all + bytes);
-        (self.done, self.wanted) = wanted.fold((0, 0), sum);
-    }
-
-    /// Bytes of wanted files in a piece.
-    fn wanted_bytes(&self, piece: PieceIndex) -> u64 {
-        let Some(layout) = self.layout() else { return 0 };
-        let spans = layout.spans(piece, 0, layout.piece_length());
-        spans.filter(|span| !span.pad && self.wants_file(span.file)).map(|span| u64::from(span.len)).sum()
-    }
-
-    /// Says so, once, if all that is wanted is there; from then on peers that have everything are of no use.
-    pub(super) fn check_complete(&mut self) {
-        let complete = self.picker.as_ref().is_some_and(|picker| picker.missing() == 0);
-        if std::mem::replace(&mut self.complete, complete) || !complete {
-            return;
-        }
-        self.tell(TorrentEvent::Complete);
-        for key in self.active() {
-            self.send(key, Command::UploadOnly(true));
-            self.drop_if_useless(key);
         }
     }
 }
