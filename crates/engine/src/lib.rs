@@ -30,4 +30,4 @@ pub use api::{
     AddSource, AddTorrent, Config, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,
 };
 pub use client::{AddError, BindError, Client, StartError};
-pub use handle::{ReadError, Torrent};
+pub use handle::{ReadError, SelectError, Torrent};

@@ -91,8 +91,8 @@ pub enum DiskEvent {
         /// The piece.
         piece: PieceIndex,
     },
-    /// Every wanted file is whole and has its final name; links are made. Comes once; also right after opening, if
-    /// there was nothing left to do.
+    /// Every wanted file is whole and has its final name; links are made. Comes once for each
+    /// selection; also right after opening, if there was nothing left to do.
     Finished,
     /// A different file stood where a finished one belongs; it was renamed, not overwritten.
     Displaced {

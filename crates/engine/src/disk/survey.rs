@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{FileIndex, PieceIndex};
+use samara_proto::layout::Layout;
 
 use super::event::{Op, StorageError};
 use super::root::{How, Meta, Root};
@@ -167,27 +168,12 @@ impl Survey<'_> {
                 Place::Shelved => (shelf.clone(), true),
             };
             for piece in layout.pieces_of(index).map(PieceIndex) {
-                if present.has(piece) && !touches(&data, &self.place_of(piece, index, shelved)) {
+                if present.has(piece) && !touches(&data, &place_in_piece(layout, piece, index, shelved)) {
                     present.remove(piece);
                 }
             }
         }
         present
-    }
-
-    /// The bytes of `piece` that belong to `file`, counted in the file, or in the part store.
-    fn place_of(&self, piece: PieceIndex, file: FileIndex, shelved: bool) -> Range<u64> {
-        let layout = &self.spec.layout;
-        let start = u64::from(piece.0) * u64::from(layout.piece_length());
-        let mut at = 0;
-        for span in layout.spans(piece, 0, layout.piece_length()) {
-            if span.file == file {
-                let from = if shelved { start + u64::from(at) } else { span.offset };
-                return from..from + u64::from(span.len);
-            }
-            at += span.len;
-        }
-        0..0
     }
 
     /// What was found, for whoever opens the files.
@@ -196,8 +182,27 @@ impl Survey<'_> {
     }
 }
 
+/// The bytes of `piece` that belong to `file`, counted in the file, or in the part store.
+pub(super) fn place_in_piece(
+    layout: &Layout,
+    piece: PieceIndex,
+    file: FileIndex,
+    shelved: bool,
+) -> Range<u64> {
+    let start = u64::from(piece.0) * u64::from(layout.piece_length());
+    let mut at = 0;
+    for span in layout.spans(piece, 0, layout.piece_length()) {
+        if span.file == file {
+            let from = if shelved { start + u64::from(at) } else { span.offset };
+            return from..from + u64::from(span.len);
+        }
+        at += span.len;
+    }
+    0..0
+}
+
 /// Whether any of the sorted, separate `ranges` has a byte in `wanted`.
-fn touches(ranges: &[Range<u64>], wanted: &Range<u64>) -> bool {
+pub(super) fn touches(ranges: &[Range<u64>], wanted: &Range<u64>) -> bool {
     let first = ranges.partition_point(|r| r.end <= wanted.start);
     ranges.get(first).is_some_and(|r| r.start < wanted.end && r.start < r.end)
 }
@@ -218,7 +223,7 @@ fn data(root: &Root, path: &Path) -> Vec<Range<u64>> {
 }
 
 #[cfg(target_os = "linux")]
-fn extents(file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
+pub(super) fn extents(file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
     use rustix::fs::{SeekFrom, seek};
     use rustix::io::Errno;
     let mut out = Vec::new();
@@ -238,6 +243,6 @@ fn extents(file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn extents(_file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
+pub(super) fn extents(_file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
     all(len)
 }

@@ -51,6 +51,10 @@ impl Worker {
             match self.shared.queues.next(self.number, &mut batch) {
                 Work::Urgent(Urgent::Read(job)) => read(&self.shared.io, job),
                 Work::Urgent(Urgent::Open(job)) => self.open(job),
+                Work::Urgent(Urgent::Select(job)) => {
+                    // Nobody may wait for the answer any more.
+                    let _ = job.reply.send(job.storage.select(&self.shared.io, &job.wanted));
+                }
                 Work::Batch => batch.drain(..).for_each(|job| self.handle(job)),
                 Work::Relief => {}
                 Work::Stop => return,
@@ -109,6 +113,8 @@ impl Worker {
     /// A whole piece: proves it and writes it. While there is no room it stays in memory.
     fn complete(&mut self, key: Key) {
         let Some(active) = self.pieces.get_mut(&key) else { return };
+        let storage = Arc::clone(&active.storage);
+        let _stay = storage.stay();
         match active.complete(&self.shared.io) {
             Ok(Outcome::Good) => active.storage.commit(key.1, true),
             Ok(Outcome::Bad) => {
@@ -173,6 +179,8 @@ impl Worker {
             return self.lose(key);
         }
         let hashed_only = active.piece.held(true) > 0;
+        let storage = Arc::clone(&active.storage);
+        let _stay = storage.stay();
         match active.flush(&self.shared.io, hashed_only) {
             Ok(()) => {}
             Err(e) if e.is_full() => self.shared.note_full(&active.storage),
@@ -237,6 +245,7 @@ fn check(io: &Io, storage: &Storage, index: PieceIndex, expected: Expected) -> b
     if storage.have.has(index) || index.0 >= storage.spec.layout.num_pieces() {
         return storage.have.has(index);
     }
+    let _stay = storage.stay();
     let mut piece = Piece::on_disk(&storage.spec.layout, index, expected);
     // What cannot be read is not there: no error for a check.
     let good = piece.verify(&mut |n, out| read_back(io, storage, index, n, out)).unwrap_or(false);
@@ -280,6 +289,7 @@ fn read_run(io: &Io, storage: &Storage, mut run: Vec<(Block, Buf)>) -> ReadBlock
     let mut good = run.iter().all(|(b, buf)| storage.can_read(b) && buf.len() == b.len as usize);
     if let (Some(&(Block { piece, offset, .. }, _)), true) = (run.first(), good) {
         let len = run.iter().map(|(b, _)| b.len).sum();
+        let _stay = storage.stay();
         let result = storage.read(io, piece, offset, run.iter_mut().map(|(_, buf)| &mut **buf), len);
         good = result.map_err(|e| storage.fail(e)).is_ok();
     }

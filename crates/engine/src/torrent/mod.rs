@@ -6,6 +6,7 @@ mod life;
 mod links;
 mod opening;
 mod readers;
+mod selection;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,9 +27,10 @@ use self::keeper::Keeper;
 use self::links::Links;
 use self::opening::{OpenError, Opened, Opening};
 use self::readers::Readers;
-use crate::api::{AddSource, AddTorrent, PeerState, Snapshot, TorrentEvent};
+use self::selection::Selection;
+use crate::api::{AddSource, AddTorrent, PeerState, Priority, Snapshot, TorrentEvent};
 use crate::client::Shared;
-use crate::disk::{Buf, DiskEvent, StoreJob};
+use crate::disk::{Buf, DiskEvent, StorageError, StoreJob};
 use crate::handle::ReadError;
 
 /// Messages taken at once, so that one round of the machine serves many blocks.
@@ -52,6 +54,8 @@ pub(crate) enum ToTorrent {
     Checking { done: u64, total: u64 },
     /// The storage is open, or will never be.
     Opened(Box<Result<Opened, OpenError>>),
+    /// The disk knows which files are wanted, or could not do what that takes.
+    Selected(Result<(), StorageError>),
     /// From the user.
     Control(Control),
 }
@@ -62,6 +66,8 @@ pub(crate) enum Control {
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     Metainfo(oneshot::Sender<Option<Arc<Metainfo>>>),
     ReadPiece(PieceIndex, oneshot::Sender<Result<Vec<u8>, ReadError>>),
+    Select(Vec<Priority>, selection::Reply),
+    Prioritise(PieceIndex, Option<Priority>),
     /// Dropped once all is done.
     Stop(oneshot::Sender<()>),
 }
@@ -98,6 +104,7 @@ pub(crate) struct Owner {
     metainfo: Option<Arc<Metainfo>>,
     keeper: Keeper,
     readers: Readers,
+    selection: Selection,
     /// Blocks for the disk, handed over once a round.
     store: Vec<StoreJob>,
     /// Opening, and reads for users: what ends by itself, and is waited for.
@@ -161,6 +168,7 @@ impl Owner {
             metainfo,
             keeper: Keeper::default(),
             readers: Readers::default(),
+            selection: Selection::default(),
             store: Vec::new(),
             tasks: JoinSet::new(),
             cancel: Cancel::default(),
@@ -228,6 +236,7 @@ impl Owner {
 
     fn tick(&mut self) {
         self.handle(Input::Tick);
+        self.expire_readers();
         self.links.reap();
         while self.tasks.try_join_next().is_some() {}
         self.keep(false);
@@ -242,6 +251,7 @@ impl Owner {
                 let _ = self.news.send(TorrentEvent::Checking { done, total });
             }
             ToTorrent::Opened(opened) => self.opened(*opened),
+            ToTorrent::Selected(result) => self.selected(result),
             ToTorrent::Control(control) => self.control(control),
         }
     }
@@ -361,6 +371,8 @@ impl Owner {
             Control::Peers(reply) => drop(reply.send(self.machine.peers().collect())),
             Control::Metainfo(reply) => drop(reply.send(self.metainfo.clone())),
             Control::ReadPiece(piece, reply) => self.read_piece(piece, reply),
+            Control::Select(files, reply) => self.select(files, reply),
+            Control::Prioritise(piece, priority) => self.handle(Input::Prioritise { piece, priority }),
             Control::Stop(done) => {
                 self.waiting.push(done);
                 self.stop();

@@ -73,6 +73,9 @@ impl<B> Torrent<B> {
 
     pub(super) fn on_deadlines(&mut self, deadlines: &[(PieceIndex, Time)]) {
         let Some(picker) = &mut self.picker else { return };
+        if deadlines.is_empty() && !picker.has_deadlines() {
+            return;
+        }
         picker.set_deadlines(self.now, deadlines);
         self.survey();
         self.feed_starved();
