@@ -20,7 +20,7 @@ use samara_proto::ids::{FileIndex, PieceIndex};
 use super::event::StorageError;
 use super::spec::Access;
 use super::storage::{Io, PARTS, Storage};
-use super::survey::{Place, extents, place_in_piece, touches};
+use super::survey::Place;
 
 impl Storage {
     /// From now on these files are wanted, by index; files beyond its end are not. `Finished` tells when they are whole,
@@ -37,7 +37,7 @@ impl Storage {
             self.select_file(io, file, wanted.get(file.0 as usize).copied().unwrap_or(false))?;
         }
         self.recount();
-        if !self.needs_parts(|piece| self.spec.layout.files_of(piece).any(|file| self.is_wanted(file))) {
+        if !self.needs_parts() {
             self.remove_parts(io);
         }
         Ok(())
@@ -54,7 +54,7 @@ impl Storage {
         if !wanted {
             self.files.shelve(file);
         } else if self.files.take_down(file)
-            && let Err(error) = self.unshelve(io, file, self.on_shelf(io, file))
+            && let Err(error) = self.unshelve(io, file, self.on_shelf(file))
         {
             self.files.shelve_again(file);
             return Err(error);
@@ -65,24 +65,17 @@ impl Storage {
         if wanted { self.settle_file(file) } else { Ok(()) }
     }
 
-    /// Pieces of which the part store may hold something that belongs to `file`.
-    fn on_shelf(&self, io: &Io, file: FileIndex) -> Vec<PieceIndex> {
-        let layout = &self.spec.layout;
-        let Ok(parts) = self.parts(io, false) else { return Vec::new() };
-        self.note_changed(file);
-        let len = parts.file.metadata().map_or(0, |meta| meta.len());
-        let data = extents(&parts.file, len);
-        let pieces = layout.pieces_of(file).map(PieceIndex);
-        pieces
-            .filter(|p| self.have.has(*p) || touches(&data, &place_in_piece(layout, *p, file, true)))
-            .collect()
+    /// Pieces of which the part store holds what belongs to `file`.
+    fn on_shelf(&self, file: FileIndex) -> Vec<PieceIndex> {
+        let unproven = self.unproven();
+        let there = |piece: &PieceIndex| self.have.has(*piece) || unproven.contains(piece);
+        self.spec.layout.pieces_of(file).map(PieceIndex).filter(there).collect()
     }
 
-    /// Whether the part store holds bytes of a piece that is had, or of one that `may_come`.
-    fn needs_parts(&self, may_come: impl Fn(PieceIndex) -> bool) -> bool {
-        let shelved = self.file_indices().filter(|file| self.files.place(*file) == Place::Shelved);
-        let mut pieces = shelved.flat_map(|file| self.spec.layout.pieces_of(file)).map(PieceIndex);
-        pieces.any(|piece| self.have.has(piece) || may_come(piece))
+    /// Whether the part store holds something that counts: of pieces that are had, or that may yet be.
+    fn needs_parts(&self) -> bool {
+        let mut shelved = self.file_indices().filter(|file| self.files.place(*file) == Place::Shelved);
+        shelved.any(|file| !self.on_shelf(file).is_empty())
     }
 
     fn remove_parts(&self, io: &Io) {
@@ -99,7 +92,7 @@ impl Storage {
             return;
         }
         let beside = self.spec.parts.parent() == Some(&self.spec.root);
-        if !self.needs_parts(|_| false) || (beside && self.is_finished()) {
+        if !self.needs_parts() || (beside && self.is_finished()) {
             self.remove_parts(io);
         }
     }

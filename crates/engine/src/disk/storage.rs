@@ -85,6 +85,7 @@ pub(super) struct Storage {
     /// Wanted files that lack pieces.
     unfinished: AtomicU32,
     journal: Mutex<Journal>,
+    unproven: Mutex<BTreeSet<PieceIndex>>,
     stamps: Mutex<Vec<Option<Stamp>>>,
     /// There was no room; somebody looks whether there is again.
     pub(super) full: AtomicBool,
@@ -122,6 +123,7 @@ impl Storage {
             ),
             lacking: lacking.into_iter().map(AtomicU32::new).collect(),
             journal: Mutex::default(),
+            unproven: Mutex::default(),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             sync_queued: AtomicBool::new(false),
@@ -183,7 +185,8 @@ impl Storage {
         self.lacking.get(file.0 as usize).map_or(0, |n| n.load(Ordering::Acquire))
     }
 
-    /// Moves these pieces of a file that was not wanted before out of the part store. What is not had may not be there.
+    /// Moves these pieces of a file that was not wanted before out of the part store. Of those that
+    /// are not had, what is there of them.
     pub(super) fn unshelve(
         &self,
         io: &Io,
@@ -204,14 +207,18 @@ impl Storage {
     }
 
     fn unshelve_span(&self, io: &Io, piece: PieceIndex, at: u32, span: &Span) -> Result<(), StorageError> {
-        let mut data = vec![0; span.len as usize];
-        let parts = self.parts(io, false)?;
-        let slices = &mut [IoSliceMut::new(&mut data)];
-        match io.backend.read_all(&parts.file, slices, self.shelf(piece, at)) {
-            Err(_) if !self.have.has(piece) => return Ok(()),
-            read => read.map_err(|e| StorageError::new(&parts.path, Op::Read, e))?,
+        let (parts, from) = (self.parts(io, false)?, self.shelf(piece, at));
+        let failed = |e| StorageError::new(&parts.path, Op::Read, e);
+        // Of a piece in the making the end may never have been written.
+        let there = parts.file.metadata().map_err(failed)?.len().saturating_sub(from);
+        let len = if self.have.has(piece) { span.len } else { there.min(span.len.into()) as u32 };
+        if len == 0 {
+            return Ok(());
         }
+        let mut data = vec![0; len as usize];
+        io.backend.read_all(&parts.file, &mut [IoSliceMut::new(&mut data)], from).map_err(failed)?;
         let handle = self.handle(io, span.file, true)?;
+        self.journal().files.insert(span.file.0);
         io.write(&handle, &mut [IoSlice::new(&data)], span.offset)
     }
 
@@ -391,9 +398,9 @@ impl Storage {
         self.unfinished.load(Ordering::Acquire) == 0
     }
 
-    /// The next sync includes this file.
-    pub(super) fn note_changed(&self, file: FileIndex) {
-        self.journal().files.insert(file.0);
+    /// Pieces that are on the disk in part, not proven.
+    pub(super) fn unproven(&self) -> MutexGuard<'_, BTreeSet<PieceIndex>> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every wanted file is whole.

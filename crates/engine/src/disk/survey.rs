@@ -183,12 +183,7 @@ impl Survey<'_> {
 }
 
 /// The bytes of `piece` that belong to `file`, counted in the file, or in the part store.
-pub(super) fn place_in_piece(
-    layout: &Layout,
-    piece: PieceIndex,
-    file: FileIndex,
-    shelved: bool,
-) -> Range<u64> {
+fn place_in_piece(layout: &Layout, piece: PieceIndex, file: FileIndex, shelved: bool) -> Range<u64> {
     let start = u64::from(piece.0) * u64::from(layout.piece_length());
     let mut at = 0;
     for span in layout.spans(piece, 0, layout.piece_length()) {
@@ -202,7 +197,7 @@ pub(super) fn place_in_piece(
 }
 
 /// Whether any of the sorted, separate `ranges` has a byte in `wanted`.
-pub(super) fn touches(ranges: &[Range<u64>], wanted: &Range<u64>) -> bool {
+fn touches(ranges: &[Range<u64>], wanted: &Range<u64>) -> bool {
     let first = ranges.partition_point(|r| r.end <= wanted.start);
     ranges.get(first).is_some_and(|r| r.start < wanted.end && r.start < r.end)
 }
@@ -223,7 +218,7 @@ fn data(root: &Root, path: &Path) -> Vec<Range<u64>> {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) fn extents(file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
+fn extents(file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
     use rustix::fs::{SeekFrom, seek};
     use rustix::io::Errno;
     let mut out = Vec::new();
@@ -243,6 +238,6 @@ pub(super) fn extents(file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn extents(_file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
+fn extents(_file: &std::fs::File, len: u64) -> Vec<Range<u64>> {
     all(len)
 }

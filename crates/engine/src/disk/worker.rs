@@ -72,7 +72,10 @@ impl Worker {
             }
             Job::Retry(storage) => self.retry(&storage),
             Job::Forget(ticket) => {
-                self.pieces.retain(|key, _| key.0 != ticket.storage.id);
+                let storage = &ticket.storage;
+                for (key, _) in self.pieces.extract_if(|key, _| key.0 == storage.id) {
+                    storage.unproven().remove(&key.1);
+                }
                 if let Some(ticket) = Arc::into_inner(ticket) {
                     self.shared.keeper.push(keeper::Job::Close(ticket));
                 }
@@ -122,17 +125,22 @@ impl Worker {
                 active.storage.events.send(bad);
             }
             Ok(Outcome::Later) => return,
-            Err(e) if e.is_full() => return self.shared.note_full(&active.storage),
+            Err(e) if e.is_full() => {
+                storage.unproven().insert(key.1);
+                return self.shared.note_full(&storage);
+            }
             Err(e) => {
                 active.storage.fail(e);
                 return self.lose(key);
             }
         }
+        storage.unproven().remove(&key.1);
         self.pieces.remove(&key);
     }
 
     fn lose(&mut self, key: Key) {
         if let Some(active) = self.pieces.remove(&key) {
+            active.storage.unproven().remove(&key.1);
             active.storage.events.send(DiskEvent::Lost { piece: key.1 });
         }
     }
@@ -181,6 +189,7 @@ impl Worker {
         let hashed_only = active.piece.held(true) > 0;
         let storage = Arc::clone(&active.storage);
         let _stay = storage.stay();
+        storage.unproven().insert(key.1);
         match active.flush(&self.shared.io, hashed_only) {
             Ok(()) => {}
             Err(e) if e.is_full() => self.shared.note_full(&active.storage),
