@@ -57,6 +57,22 @@ impl Files {
         places.get_mut(file.0 as usize).into_iter().for_each(|place| *place = Place::Shelved);
     }
 
+    /// A whole file lacks something again.
+    pub(super) fn reopen(&self, file: FileIndex) {
+        if self.spec.access == Access::Write {
+            self.change(file, Place::Final, Place::Found);
+        }
+    }
+
+    /// A file is not there any more.
+    pub(super) fn lose(&self, file: FileIndex) {
+        if self.spec.access == Access::Write {
+            for place in [Place::Part, Place::Found, Place::Final] {
+                self.change(file, place, Place::Absent);
+            }
+        }
+    }
+
     fn change(&self, file: FileIndex, from: Place, to: Place) -> bool {
         let mut places = self.places();
         let place = places.get_mut(file.0 as usize).filter(|place| **place == from);
@@ -218,6 +234,9 @@ impl Files {
     /// What is known of a file now, for the resume data.
     pub(super) fn stat(&self, index: FileIndex) -> Option<Meta> {
         let file = self.spec.file(index)?;
+        if self.spec.access == Access::ReadOnly {
+            return Meta::of(&self.root.path().join(&file.path));
+        }
         let path = match self.place(index) {
             Place::Part => &file.part,
             Place::Found | Place::Final => &file.path,

@@ -27,6 +27,7 @@ mod handles;
 mod have;
 mod io;
 mod keeper;
+mod lose;
 mod piece;
 mod queue;
 mod root;

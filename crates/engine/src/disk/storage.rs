@@ -81,9 +81,9 @@ pub(super) struct Storage {
     /// Held by whoever reads or writes pieces; alone by who changes what lies where.
     pub(super) places: RwLock<()>,
     /// Pieces that each file lacks.
-    lacking: Vec<AtomicU32>,
+    pub(super) lacking: Vec<AtomicU32>,
     /// Wanted files that lack pieces.
-    unfinished: AtomicU32,
+    pub(super) unfinished: AtomicU32,
     journal: Mutex<Journal>,
     unproven: Mutex<BTreeSet<PieceIndex>>,
     stamps: Mutex<Vec<Option<Stamp>>>,
@@ -419,6 +419,11 @@ impl Storage {
         if !self.has_failed() {
             self.events.send(DiskEvent::Finished);
         }
+    }
+
+    /// A piece is not to be told as synced.
+    pub(super) fn forget_unsynced(&self, piece: PieceIndex) {
+        self.journal().pieces.retain(|p| *p != piece);
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {

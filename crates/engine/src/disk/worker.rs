@@ -300,7 +300,7 @@ fn read_run(io: &Io, storage: &Storage, mut run: Vec<(Block, Buf)>) -> ReadBlock
         let len = run.iter().map(|(b, _)| b.len).sum();
         let _stay = storage.stay();
         let result = storage.read(io, piece, offset, run.iter_mut().map(|(_, buf)| &mut **buf), len);
-        good = result.map_err(|e| storage.fail(e)).is_ok();
+        good = result.map_err(|e| storage.lose(io, piece, e)).is_ok();
     }
     run.into_iter().map(|(block, buf)| (block, good.then_some(buf))).collect()
 }

@@ -337,6 +337,7 @@ impl Owner {
                 self.handle(Input::Verified { piece, ok, bad: bad_blocks });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
+            DiskEvent::Gone { pieces, error } => self.gone(&pieces, &error),
             DiskEvent::Finished => self.finished(),
             DiskEvent::Displaced { from, to } => {
                 let text = format!("{} was in the way and is now {}", from.display(), to.display());

@@ -4,11 +4,12 @@
 //! One change at a time; of those that come meanwhile the last one counts, and all who asked hear of the end. One that
 //! only changes priorities needs no disk. Tested in `tests/selection.rs`.
 
+use samara_proto::ids::PieceIndex;
 use samara_proto::torrent::Input;
 use tokio::sync::oneshot;
 
 use super::{Data, Owner, ToTorrent};
-use crate::api::Priority;
+use crate::api::{Priority, TorrentEvent};
 use crate::disk::{Access, StorageError};
 use crate::handle::SelectError;
 
@@ -60,6 +61,22 @@ impl Owner {
             let result = done.await;
             let _ = me.send(ToTorrent::Selected(result)).await;
         });
+    }
+
+    /// Pieces that were there are gone: they are fetched again, or, of a torrent that is only shared, not offered any more.
+    pub(super) fn gone(&mut self, pieces: &[PieceIndex], error: &StorageError) {
+        let Data::Open(opened) = &self.data else { return };
+        let shared_only = opened.storage.spec().access == Access::ReadOnly;
+        self.keeper.gone(opened, self.shared.clock.now(), pieces);
+        let then = if shared_only { "not shared any more" } else { "fetched again" };
+        let text = format!("{error}: {} pieces are {then}", pieces.len());
+        let _ = self.news.send(TorrentEvent::Warning(text));
+        for &piece in pieces {
+            if shared_only {
+                self.handle(Input::Prioritise { piece, priority: Some(Priority::Skip) });
+            }
+            self.handle(Input::Lost { piece });
+        }
     }
 
     /// The disk is ready for the change that is under way.

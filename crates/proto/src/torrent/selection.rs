@@ -109,7 +109,20 @@ impl<B> Torrent<B> {
             picker.forget(piece);
         }
         self.active().into_iter().for_each(|key| self.send(key, Command::DontHave(piece)));
+        self.show_all();
         self.revalue(piece, before);
+    }
+
+    /// A seed that is none any more hides nothing: who was not told of everything is now.
+    fn show_all(&mut self) {
+        self.initial_seed = false;
+        let hidden: Vec<_> = self.peers.values().filter(|p| p.is_active() && p.offers.is_some()).collect();
+        let keys: Vec<_> = hidden.into_iter().map(|p| p.key).collect();
+        let had: Vec<_> = self.have().into_iter().flat_map(|have| have.iter()).collect();
+        for key in keys {
+            self.end_offers(key);
+            had.iter().for_each(|piece| self.send(key, Command::Have(*piece)));
+        }
     }
 
     /// Counts the bytes that are wanted, and had of these.
