@@ -15,7 +15,7 @@ use samara_proto::metainfo::Info;
 use samara_proto::peer::{Command, Departure, Event, Extended, Hello};
 use samara_proto::time::Time;
 use samara_proto::torrent::{
-    Config, Input as Happening, Known, Output, PieceLayers, Source, Torrent, TorrentEvent,
+    Config, Input as Happening, Known, Output, PieceLayers, Priority, Source, Torrent, TorrentEvent,
 };
 
 use super::input::Input;
@@ -265,6 +265,14 @@ impl World {
     }
 
     fn lose(&mut self, input: &mut Input<'_>) {
+        if input.byte() > 200 {
+            let piece = piece(input);
+            // The disk says so of what it had.
+            if self.have.remove(piece) {
+                self.handle(Happening::Lost { piece });
+            }
+            return;
+        }
         let stored = self.stored.iter().nth(input.below(self.stored.len())).map(|b| b.piece);
         let Some(piece) = stored else { return };
         self.stored.retain(|b| b.piece != piece);
@@ -284,6 +292,20 @@ impl World {
             61..=200 => {
                 self.paused = false;
                 self.handle(Happening::Resume);
+            }
+            201..=229 => {
+                let deadlines = (0..input.byte() % 4).map(|_| {
+                    let at = self.now + Duration::from_millis(input.short().into());
+                    (piece(input), at)
+                });
+                let deadlines = deadlines.collect();
+                self.handle(Happening::Deadlines(deadlines));
+            }
+            230..=239 => {
+                let priority =
+                    [None, Some(Priority::Low), Some(Priority::High)][usize::from(input.byte() % 3)];
+                let piece = piece(input);
+                self.handle(Happening::Prioritise { piece, priority });
             }
             _ => {
                 self.wanted = input.flag();

@@ -6,6 +6,7 @@ use super::*;
 use crate::ids::{BLOCK_LEN, Block, PieceIndex, WireHash};
 use crate::peer::{Extended, Hello, Violation};
 
+mod selection;
 mod streaming;
 
 type Out = Output<u32>;
