@@ -16,7 +16,7 @@ fn files() -> impl Strategy<Value = Vec<TestFile>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_is_chosen_on_the_way_in_the_end_all_is_where_it_belongs(
@@ -43,11 +43,12 @@ proptest! {
             let complete = |seen: &[DiskEvent]| good(seen).len();
             // A piece of nothing but padding gets no block and no verdict.
             let expected: std::collections::BTreeSet<_> = blocks.iter().map(|b| b.piece).collect();
+            let bad =
+                |e: &DiskEvent| matches!(e, DiskEvent::Verified { ok: false, .. } | DiskEvent::Failed(_));
             while complete(&seen) < expected.len() {
+                assert!(!seen.iter().any(bad), "{seen:?}");
                 seen.push(events.recv().await.unwrap());
             }
-            let bad = |e: &DiskEvent| matches!(e, DiskEvent::Verified { ok: false, .. } | DiskEvent::Failed(_));
-            assert!(!seen.iter().any(bad), "{seen:?}");
             handle.select(vec![true; world.files.len()]).await.unwrap();
             let had: Vec<_> = expected.into_iter().collect();
             read_and_compare(&world, &handle, &had).await;
