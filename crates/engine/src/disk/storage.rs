@@ -207,7 +207,12 @@ impl Storage {
     }
 
     fn unshelve_span(&self, io: &Io, piece: PieceIndex, at: u32, span: &Span) -> Result<(), StorageError> {
-        let (parts, from) = (self.parts(io, false)?, self.shelf(piece, at));
+        let parts = match self.parts(io, false) {
+            // What was written of it may all lie in other files.
+            Err(_) if !self.have.has(piece) => return Ok(()),
+            parts => parts?,
+        };
+        let from = self.shelf(piece, at);
         let failed = |e| StorageError::new(&parts.path, Op::Read, e);
         // Of a piece in the making the end may never have been written.
         let there = parts.file.metadata().map_err(failed)?.len().saturating_sub(from);
