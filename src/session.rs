@@ -180,6 +180,7 @@ const fn peer_state(state: PeerState) -> &'static str {
     match state {
         PeerState::Connected => "connected",
         PeerState::Gone => "gone",
+        PeerState::Banned => "banned",
     }
 }
 

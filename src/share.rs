@@ -1,194 +1,158 @@
-//! Sharing until interrupted: what `seed` and `send` do once their torrents are added.
+//! Sharing until interrupted: what `seed` and `send` do, with one torrent or with ten thousand.
+//!
+//! Nothing is kept here for each torrent. A program hears of every one; a person gets a summary instead of more than
+//! [`FEW`] lines. A torrent that cannot be shared is warned of and stops nothing, unless none can be.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use samara_engine::{PeerState, Torrent, TorrentEvent};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use samara_engine::{AddTorrent, Client, ShareEvent, Sharing, TorrentEvent};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::exit::{Exit, Outcome};
 use crate::session;
 use crate::signal::Interrupt;
-use crate::ui::{Event, Progress, Ui};
+use crate::ui::human::{bytes, count};
+use crate::ui::json::Metadata;
+use crate::ui::{Event, Ui};
 
 /// How often progress is told while somebody is connected.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Events of all torrents that may wait for us.
-const INBOX: usize = 256;
+/// As many torrents are told of one by one, to a person.
+const FEW: usize = 20;
 
-/// A torrent to share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// For messages.
-    pub(crate) name: String,
-    /// Bytes.
-    pub(crate) size: u64,
-    /// The running torrent.
-    pub(crate) torrent: Torrent,
+/// What is to be shared.
+pub(crate) struct Batch {
+    torrents: Vec<AddTorrent>,
+    /// The user knows what it is.
+    told: bool,
 }
 
-/// Where one torrent stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// So many bytes are hashed.
-    Checking(u64),
-    Serving,
-    Failed,
+impl Batch {
+    /// The user is told what they are.
+    pub(crate) const fn new(torrents: Vec<AddTorrent>) -> Self {
+        Self { torrents, told: false }
+    }
+
+    /// The user was told what it is.
+    pub(crate) fn told(torrent: AddTorrent) -> Self {
+        Self { torrents: vec![torrent], told: true }
+    }
 }
 
-/// Waits until everything is checked, says so, and serves until interrupted.
+/// Adds the torrents, says when all is checked, and serves until interrupted.
 ///
 /// # Errors
-/// If no torrent can be served, or stdout is closed with `--json`.
-pub(crate) async fn share(mut shared: Vec<Shared>, ui: &mut Ui, interrupt: &mut Interrupt) -> Outcome {
-    let (mut events, _forwarders) = forward(&mut shared);
-    let mut all = All::new(shared);
+/// If no torrent can be shared, or stdout is closed with `--json`.
+pub(crate) async fn share(client: &Client, batch: Batch, ui: &mut Ui, interrupt: &mut Interrupt) -> Outcome {
+    let Batch { torrents, told } = batch;
+    let mut events = client.events();
+    let mut show = Show { client, ui, told, named: torrents.len(), refused: 0, first: None, stale: false };
+    let mut sharing = Some(client.share(torrents));
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = interrupt.wait() => return Ok(Exit::Interrupted),
-            Some((index, event)) = events.recv() => all.hear(index, &event, ui)?,
-            _ = tick.tick() => all.tell_progress(ui).await?,
+            event = added(&mut sharing) => match event {
+                Some(event) => show.added(event)?,
+                None => {
+                    sharing = None;
+                    show.all_added().await?;
+                }
+            },
+            Some((_, event)) = events.next() => show.hear(&event)?,
+            _ = tick.tick() => show.progress().await?,
         }
     }
 }
 
-/// Brings the events of all torrents together. The tasks end when the set is dropped.
-fn forward(shared: &mut [Shared]) -> (mpsc::Receiver<(usize, TorrentEvent)>, JoinSet<()>) {
-    let (to, events) = mpsc::channel(INBOX);
-    let mut tasks = JoinSet::new();
-    for (index, shared) in shared.iter_mut().enumerate() {
-        // A clone hears only what comes after it, so the events are for the handle that was there first.
-        let clone = shared.torrent.clone();
-        let (to, mut torrent) = (to.clone(), std::mem::replace(&mut shared.torrent, clone));
-        tasks.spawn(async move {
-            while let Some(event) = torrent.next_event().await {
-                if to.send((index, event)).await.is_err() {
-                    break;
-                }
-            }
-        });
+/// What comes of adding; never, once all are added.
+async fn added(sharing: &mut Option<Sharing>) -> Option<ShareEvent> {
+    match sharing {
+        Some(sharing) => sharing.next().await,
+        None => std::future::pending().await,
     }
-    (events, tasks)
 }
 
-/// All torrents of this run.
-struct All {
-    shared: Vec<Shared>,
-    standing: Vec<Standing>,
-    /// Torrent and address.
-    peers: HashSet<(usize, SocketAddr)>,
+/// Tells the user.
+struct Show<'a> {
+    client: &'a Client,
+    ui: &'a mut Ui,
+    /// What is shared was told before.
+    told: bool,
+    /// Torrents that the user named.
+    named: usize,
+    /// Those that cannot be shared.
+    refused: usize,
+    /// The first of them, and why.
+    first: Option<(String, String)>,
     /// The progress that was told last holds no more.
     stale: bool,
 }
 
-impl All {
-    fn new(shared: Vec<Shared>) -> Self {
-        Self {
-            standing: vec![Standing::Checking(0); shared.len()],
-            shared,
-            peers: HashSet::new(),
-            stale: false,
-        }
+impl Show<'_> {
+    fn one_by_one(&self, n: usize) -> bool {
+        self.ui.is_json() || n <= FEW
     }
 
-    fn hear(&mut self, index: usize, event: &TorrentEvent, ui: &mut Ui) -> Result<()> {
+    fn added(&mut self, event: ShareEvent) -> Result<()> {
         match event {
-            TorrentEvent::Checking { done, .. } => {
-                self.standing[index] = Standing::Checking(*done);
-                self.tell_checking(ui)?;
+            ShareEvent::Known(info) if !self.told && self.one_by_one(self.named) => {
+                self.ui.event(&Event::Metadata(Metadata::of(&info)))?;
             }
-            TorrentEvent::Started => self.settle(index, Standing::Serving, ui)?,
-            TorrentEvent::Failed(why) => self.fail(index, why, ui)?,
-            // The command told of what it adds.
-            TorrentEvent::Metadata(_) => {}
-            TorrentEvent::Peer { addr, state, .. } => {
-                self.count((index, *addr), *state);
-                session::tell(event, ui)?;
-            }
-            event => session::tell(event, ui)?,
+            ShareEvent::Checking { done, total } => self.ui.event(&Event::Checking { done, total })?,
+            ShareEvent::Refused { what, why } => self.refused(what, why)?,
+            _ => {}
         }
         Ok(())
     }
 
-    /// A peer is told of as connected again when more is known of it.
-    fn count(&mut self, peer: (usize, SocketAddr), state: PeerState) {
-        match state {
-            PeerState::Connected => self.peers.insert(peer),
-            PeerState::Gone => self.peers.remove(&peer),
-        };
-        self.stale = true;
+    /// Alone, it is the error that the command ends with.
+    fn refused(&mut self, what: String, why: String) -> Result<()> {
+        self.refused += 1;
+        if self.named > 1 && self.one_by_one(self.refused) {
+            self.ui.warning(&format!("{what} is not shared: {why}"))?;
+        }
+        self.first.get_or_insert((what, why));
+        Ok(())
+    }
+
+    async fn all_added(&mut self) -> Result<()> {
+        let overview = self.client.overview().await;
+        match (&self.first, self.named) {
+            (Some((what, why)), 1) => bail!("{what} cannot be shared: {why}"),
+            (Some(_), named) if overview.torrents == 0 => bail!("none of the {named} torrents can be shared"),
+            _ => {}
+        }
+        self.ui.end_progress();
+        if !self.one_by_one(self.refused) {
+            let more = count((self.refused - FEW) as u64, "more torrent");
+            self.ui.warning(&format!("{more} cannot be shared: --json names all of them"))?;
+        }
+        if !self.one_by_one(self.named) {
+            let torrents = count(overview.torrents as u64, "torrent");
+            self.ui.note(&format!("{torrents}: {}", bytes(overview.sum.total)));
+        }
+        Ok(self.ui.event(&Event::Seeding {})?)
+    }
+
+    fn hear(&mut self, event: &TorrentEvent) -> Result<()> {
+        match event {
+            TorrentEvent::Peer { .. } => self.stale = true,
+            TorrentEvent::Warning(_) => {}
+            _ => return Ok(()),
+        }
+        Ok(session::tell(event, self.ui)?)
     }
 
     /// Tells how it goes, if there is something to tell: nothing is asked while nobody is there.
-    async fn tell_progress(&mut self, ui: &mut Ui) -> Result<()> {
-        if std::mem::replace(&mut self.stale, !self.peers.is_empty()) {
-            ui.event(&Event::Progress(self.progress().await))?;
+    async fn progress(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.stale, self.client.connections() > 0) {
+            let overview = self.client.overview().await;
+            self.ui.event(&Event::Progress(session::progress(&overview.sum)))?;
         }
         Ok(())
     }
-
-    fn fail(&mut self, index: usize, why: &str, ui: &mut Ui) -> Result<()> {
-        let name = &self.shared[index].name;
-        if self.shared.len() == 1 {
-            bail!("{name} cannot be shared: {why}");
-        }
-        ui.warning(&format!("{name} is not shared: {why}"))?;
-        self.settle(index, Standing::Failed, ui)
-    }
-
-    /// One torrent is through. The last one decides.
-    fn settle(&mut self, index: usize, standing: Standing, ui: &mut Ui) -> Result<()> {
-        let was_open = self.is_open();
-        self.standing[index] = standing;
-        if !self.standing.contains(&Standing::Serving) && !self.is_open() {
-            bail!("none of the {} torrents can be shared", self.shared.len());
-        }
-        if was_open && !self.is_open() {
-            ui.end_progress();
-            ui.event(&Event::Seeding {})?;
-        }
-        Ok(())
-    }
-
-    /// Whether a torrent is still being checked.
-    fn is_open(&self) -> bool {
-        self.standing.iter().any(|s| matches!(s, Standing::Checking(_)))
-    }
-
-    fn tell_checking(&self, ui: &mut Ui) -> Result<()> {
-        let total = self.shared.iter().map(|s| s.size).sum();
-        let done = self.shared.iter().zip(&self.standing).map(|(shared, standing)| match standing {
-            Standing::Checking(done) => (*done).min(shared.size),
-            Standing::Serving | Standing::Failed => shared.size,
-        });
-        Ok(ui.event(&Event::Checking { done: done.sum(), total })?)
-    }
-
-    async fn progress(&self) -> Progress {
-        let mut sum = Progress::default();
-        for shared in &self.shared {
-            if let Some(snapshot) = shared.torrent.snapshot().await {
-                add(&mut sum, &session::progress(&snapshot));
-            }
-        }
-        sum
-    }
-}
-
-fn add(sum: &mut Progress, one: &Progress) {
-    sum.done += one.done;
-    sum.total += one.total;
-    sum.down_rate += one.down_rate;
-    sum.up_rate += one.up_rate;
-    sum.downloaded += one.downloaded;
-    sum.uploaded += one.uploaded;
-    sum.peers += one.peers;
-    sum.seeds += one.seeds;
 }

@@ -249,6 +249,88 @@ fn what_is_not_whole_is_not_seeded() {
     both.event("seeding");
 }
 
+/// Torrents of one small file each in `torrents`, their data in `data`.
+fn library(s: &Scratch, count: usize) {
+    fs::create_dir_all(s.join("torrents")).unwrap();
+    for n in 0..count {
+        s.write(&format!("data/f{n:03}"), noise(n as u64, 20_000));
+        let (data, torrent) = (format!("data/f{n:03}"), format!("torrents/f{n:03}.torrent"));
+        s.run(&["create", &data, "-o", &torrent, "--format", "v1", "--piece-length", "16KiB"]).expect(0);
+    }
+}
+
+#[test]
+fn a_folder_of_torrents_is_shared_but_for_what_is_wrong_in_it() {
+    let s = Scratch::new();
+    library(&s, 6);
+    s.write("torrents/f001.torrent", "no torrent");
+    fs::remove_file(s.join("data/f002")).unwrap();
+    let args = [&["seed", "torrents", "data"], &LOOPBACK[..]].concat();
+    for restart in [false, true] {
+        let seed = Running::start(&s, &args);
+        let addr = seed.event("listening")["addr"].as_str().unwrap().to_owned();
+        let (mut known, mut warned, mut hashed) = (0, Vec::new(), 0);
+        loop {
+            let event = seed.next().unwrap();
+            match event["event"].as_str().unwrap() {
+                "metadata" => known += 1,
+                "checking" => hashed = event["total"].as_u64().unwrap(),
+                "warning" => warned.push(event["message"].as_str().unwrap().to_owned()),
+                "seeding" => break,
+                other => panic!("{other}"),
+            }
+        }
+        warned.sort_unstable();
+        assert!(known == 5 && warned.len() == 2, "{known} {warned:?}");
+        assert!(warned[0].contains("f002 is not shared") && warned[1].contains("f001.torrent"), "{warned:?}");
+        // Data that is gone is not hashed either.
+        assert_eq!(hashed, if restart { 0 } else { 4 * 20_000 });
+        fs::remove_dir_all(s.join("out")).ok();
+        get(&s, "torrents/f005.torrent", &addr, &[]);
+        assert_same(&s.join("out/f005"), &s.join("data/f005"));
+    }
+}
+
+#[test]
+fn two_seeds_at_once_share_one_state_folder() {
+    let s = Scratch::new();
+    library(&s, 4);
+    let seed = |these: [&str; 2]| {
+        let files = these.map(|n| format!("torrents/f00{n}.torrent"));
+        Running::start(&s, &[&["seed", &files[0], &files[1], "data"], &LOOPBACK[..]].concat())
+    };
+    let both = [seed(["0", "1"]), seed(["2", "3"])];
+    both.iter().for_each(|seed| drop(seed.event("seeding")));
+    #[cfg(unix)]
+    for running in both {
+        running.signal("INT");
+        assert_eq!(running.finish().0, Some(130));
+    }
+    let again = Running::start(&s, &[&["seed", "torrents", "data"], &LOOPBACK[..]].concat());
+    loop {
+        let event = again.next().unwrap();
+        assert_ne!(event["event"], "checking", "nothing is hashed again");
+        if event["event"] == "seeding" {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_person_gets_a_summary_of_many_torrents() {
+    let s = Scratch::new();
+    library(&s, 24);
+    let args = [&["seed", "torrents", "data"], &LOOPBACK[..]].concat();
+    let mut child = s.samara(&args).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let said: Vec<_> =
+        lines.map_while(Result::ok).take_while(|line| !line.contains("Sharing. Press")).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(said.len(), 2, "where it listens, and what is shared: {said:?}");
+    assert!(said[1].contains("24 torrents: 469 KiB"), "{said:?}");
+}
+
 #[test]
 fn an_address_that_is_taken_is_a_matter_of_configuration() {
     let s = Scratch::new();

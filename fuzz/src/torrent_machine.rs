@@ -1,8 +1,9 @@
 //! A torrent under any script of peers, storage and time: it asks only for what exists, is missing and was offered,
-//! only of whom it may, stores nothing twice, keeps its limits; and whatever happened, an honest seed completes it.
+//! only of whom it may, stores nothing twice, keeps its limits, bans for wrong blocks only who sent one; and whatever
+//! happened, an honest seed completes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use samara_proto::bencode::write_dict;
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{BLOCK_LEN, Block, PeerId, PeerKey, PieceIndex, Sha256Hash, WireHash};
 use samara_proto::layout::Layout;
-use samara_proto::merkle::{HashRequest, HashTree, layer_root};
+use samara_proto::merkle::{HashRequest, HashTree, layer_root, parent};
 use samara_proto::metainfo::Info;
-use samara_proto::peer::{Command, Departure, Event, Extended, Hello};
+use samara_proto::peer::{Command, Departure, Event, Extended, Hello, Violation};
 use samara_proto::time::Time;
 use samara_proto::torrent::{
     Config, Input as Happening, Known, Output, PieceLayers, Priority, Source, Torrent, TorrentEvent,
@@ -50,7 +51,7 @@ struct Truth {
 impl Truth {
     /// One file, in the format that `kind` chooses.
     fn new(kind: u8) -> Self {
-        let layer: Vec<u8> = (0..PIECES).flat_map(|n| [n as u8 + 1; 32]).collect();
+        let layer: Vec<u8> = (0..PIECES).flat_map(|n| parent(&leaf(n, 0), &leaf(n, 1)).0).collect();
         let root = layer_root(&layer, PIECE_LEN).expect("a whole number of hashes");
         let (v1, v2) = (kind % 3 != 1, !kind.is_multiple_of(3));
         let mut raw = Vec::new();
@@ -90,12 +91,19 @@ impl Truth {
     fn hashes(&self, request: &HashRequest) -> Option<Vec<u8>> {
         let mut tree = HashTree::new(self.root, LEN, PIECE_LEN);
         tree.set_layer(&self.layer).expect("the layer leads to the root");
-        tree.answer(request)
+        let leaves = |n: u32| [leaf(n, 0), leaf(n, 1)];
+        tree.answer(request).or_else(|| tree.answer_leaves(request, &leaves(tree.leaf_piece(request)?)))
     }
+}
+
+/// The SHA-256 of a block, if it is right.
+fn leaf(piece: u32, block: u32) -> Sha256Hash {
+    Sha256Hash([(piece * 2 + block) as u8 + 1; 32])
 }
 
 /// A connection as the torrent knows it.
 struct Link {
+    ip: IpAddr,
     greeted: bool,
     told_to_go: bool,
     has: Bitfield,
@@ -116,7 +124,14 @@ struct World {
     ready: bool,
     /// Ours, once known: what is verified.
     have: Bitfield,
-    stored: BTreeSet<Block>,
+    /// Which version of its bytes came; 0 is the right one.
+    stored: BTreeMap<Block, u32>,
+    /// Pieces whose leaves are asked for.
+    reading: Vec<PieceIndex>,
+    /// Pieces that are wrong, of which some blocks are to be discarded.
+    judged: BTreeSet<PieceIndex>,
+    /// From where wrong blocks came.
+    liars: BTreeSet<IpAddr>,
     wanted: bool,
     paused: bool,
     stopped: bool,
@@ -141,7 +156,7 @@ impl World {
             Torrent::with_info(config, truth.known(knowledge % 3 == 1), seed, now)
                 .expect("it can be laid out")
         };
-        let (links, connecting, banned, stored) = Default::default();
+        let (links, connecting, banned, stored, reading, judged, liars) = Default::default();
         let have = Bitfield::new(PIECES);
         let (next_key, ready, wanted, paused, stopped) = (1, false, true, false, false);
         let mut world = Self {
@@ -155,6 +170,9 @@ impl World {
             ready,
             have,
             stored,
+            reading,
+            judged,
+            liars,
             wanted,
             paused,
             stopped,
@@ -174,7 +192,7 @@ impl World {
             3 => _ = self.connected(address(input.byte()), false),
             4 => self.greet(input),
             5 => self.be_ready(input.byte()),
-            6 => self.verdict(input.byte() > 40, input.byte() % 4),
+            6 => self.verdict(input.byte() > 40),
             7 => self.lose(input),
             8 => self.wait(Duration::from_millis(u64::from(input.short()) * 4)),
             9 => self.control(input),
@@ -213,7 +231,9 @@ impl World {
         self.next_key += 1;
         let has = Bitfield::new(PIECES);
         let (asked, cancelled, questions) = Default::default();
-        self.links.insert(peer, Link { greeted: false, told_to_go: false, has, asked, cancelled, questions });
+        let ip = addr.ip();
+        self.links
+            .insert(peer, Link { ip, greeted: false, told_to_go: false, has, asked, cancelled, questions });
         self.handle(Happening::Connected { peer, addr, outgoing });
         peer
     }
@@ -249,19 +269,30 @@ impl World {
     }
 
     /// The storage hashed a piece that is whole.
-    fn verdict(&mut self, ok: bool, bad: u8) {
+    fn verdict(&mut self, digests: bool) {
         let Some(piece) = self.whole_pieces().first().copied() else { return };
-        self.stored.retain(|b| b.piece != piece);
+        let blocks: Vec<_> =
+            self.stored.iter().filter(|(b, _)| b.piece == piece).map(|(b, v)| (*b, *v)).collect();
+        let ok = blocks.iter().all(|(_, version)| *version == 0);
         if ok {
             self.have.insert(piece);
+            self.stored.retain(|b, _| b.piece != piece);
+        } else {
+            self.judged.insert(piece);
         }
-        let bad = if !ok && bad < 2 && self.truth.info.format().has_v2() { vec![bad.into()] } else { vec![] };
-        self.handle(Happening::Verified { piece, ok, bad });
+        let digest = |(b, version): (Block, u32)| {
+            (
+                b.index(),
+                if version == 0 { leaf(piece.0, b.index()) } else { Sha256Hash([255 - version as u8; 32]) },
+            )
+        };
+        let digests = blocks.into_iter().map(digest).filter(|_| digests).collect();
+        self.handle(Happening::Verified { piece, ok, digests });
     }
 
     fn whole_pieces(&self) -> Vec<PieceIndex> {
-        let whole = |p: &PieceIndex| self.truth.layout.blocks(*p).all(|b| self.stored.contains(&b));
-        (0..PIECES).map(PieceIndex).filter(whole).collect()
+        let whole = |p: &PieceIndex| self.truth.layout.blocks(*p).all(|b| self.stored.contains_key(&b));
+        (0..PIECES).map(PieceIndex).filter(|p| !self.judged.contains(p)).filter(whole).collect()
     }
 
     fn lose(&mut self, input: &mut Input<'_>) {
@@ -273,9 +304,10 @@ impl World {
             }
             return;
         }
-        let stored = self.stored.iter().nth(input.below(self.stored.len())).map(|b| b.piece);
+        let stored = self.stored.keys().nth(input.below(self.stored.len())).map(|b| b.piece);
         let Some(piece) = stored else { return };
-        self.stored.retain(|b| b.piece != piece);
+        self.stored.retain(|b, _| b.piece != piece);
+        self.judged.remove(&piece);
         self.handle(Happening::Lost { piece });
     }
 
@@ -285,7 +317,9 @@ impl World {
                 self.stopped = true;
                 self.handle(Happening::Stop);
             }
-            2..=60 => {
+            2..=20 => self.leaves(true),
+            21..=30 => self.leaves(false),
+            31..=60 => {
                 self.paused = true;
                 self.handle(Happening::Pause);
             }
@@ -316,11 +350,12 @@ impl World {
 
     fn deliver(&mut self, input: &mut Input<'_>) {
         self.say(input, |_, link, input| {
-            let late = input.byte() == 0;
-            let from = if late { &mut link.cancelled } else { &mut link.asked };
+            let kind = input.byte();
+            let from = if kind == 0 { &mut link.cancelled } else { &mut link.asked };
             let at = input.below(from.len());
             let block = (!from.is_empty()).then(|| from.swap_remove(at))?;
-            Some(Event::Block { block, data: 1 })
+            let data = if kind < 200 { 0 } else { 1 + u32::from(kind % 2) };
+            Some(Event::Block { block, data })
         });
     }
 
@@ -362,9 +397,15 @@ impl World {
                     let link = self.links.get_mut(&peer).expect("disconnects whom it does not know");
                     assert!(!std::mem::replace(&mut link.told_to_go, true), "disconnects twice");
                 }
-                Output::Store { block, .. } => {
+                Output::Store { peer, block, data, .. } => {
                     assert!(self.ready && !self.have.has(block.piece), "stores {block:?}, which is had");
-                    assert!(self.stored.insert(block), "stores {block:?} twice");
+                    assert!(self.stored.insert(block, data).is_none(), "stores {block:?} twice");
+                    self.liars.extend(self.links.get(&peer).filter(|_| data > 0).map(|link| link.ip));
+                }
+                Output::Discard { piece, blocks } => self.discard(piece, blocks),
+                Output::ReadLeaves { piece } => {
+                    assert!(self.have.has(piece) && self.truth.info.format().has_v2());
+                    self.reading.push(piece);
                 }
                 Output::Event(event) => self.news(&event),
             }
@@ -375,6 +416,21 @@ impl World {
         assert!(links + connecting <= MAX_PEERS, "too many connections");
         let stats = self.torrent.stats();
         assert!(stats.done <= stats.wanted, "{stats:?}");
+    }
+
+    fn discard(&mut self, piece: PieceIndex, blocks: Option<Vec<u32>>) {
+        assert!(!self.have.has(piece), "lets go of {piece:?}, which is had");
+        let named = |block: &Block| blocks.as_ref().is_none_or(|blocks| blocks.contains(&block.index()));
+        let gone = self.stored.extract_if(.., |block, _| block.piece == piece && named(block)).count();
+        assert!(gone > 0 || blocks.is_none(), "lets go of blocks of {piece:?} that are not there");
+        self.judged.remove(&piece);
+    }
+
+    /// The storage read leaves, or could not.
+    fn leaves(&mut self, ok: bool) {
+        let Some(piece) = self.reading.pop() else { return };
+        let leaves = if ok { vec![leaf(piece.0, 0), leaf(piece.0, 1)] } else { Vec::new() };
+        self.handle(Happening::Leaves { piece, leaves });
     }
 
     fn sent(&mut self, peer: PeerKey, command: Command) {
@@ -401,7 +457,7 @@ impl World {
                 link.questions.push(question)
             }
             Command::Have(piece) => assert!(self.have.has(piece), "claims {piece:?}"),
-            // A lone seed does not show everything.
+            // A super seed shows less than it has.
             Command::Bitfield(have) => {
                 assert!(have.iter().all(|piece| self.have.has(piece)), "claims what it has not");
             }
@@ -417,7 +473,11 @@ impl World {
             TorrentEvent::Layers(layers) => {
                 assert_eq!(layers.get(&self.truth.root).map(|l| &**l), Some(&*self.truth.layer));
             }
-            TorrentEvent::Banned { addr, .. } => _ = self.banned.insert(*addr),
+            TorrentEvent::Banned { addr, violation } => {
+                let lied = *violation != Violation::BadPieces || self.liars.contains(&addr.ip());
+                assert!(lied, "bans {addr}, from where no wrong block came");
+                self.banned.insert(*addr);
+            }
             TorrentEvent::Complete => assert!(self.have.is_full() || !self.wanted, "complete too early"),
             _ => {}
         }
@@ -482,11 +542,11 @@ impl World {
             let event = answer(&self.truth, question).expect("a seed knows all answers");
             self.tell(seed, event);
         } else if let Some(block) = link.asked.pop() {
-            self.tell(seed, Event::Block { block, data: 1 });
+            self.tell(seed, Event::Block { block, data: 0 });
         } else if !self.ready && self.torrent.info().is_some() {
             self.be_ready(0);
         } else if !self.whole_pieces().is_empty() {
-            self.verdict(true, 0);
+            self.verdict(true);
         } else {
             self.wait(Duration::from_millis(500));
         }
@@ -537,7 +597,10 @@ fn event(truth: &Truth, link: &mut Link, input: &mut Input<'_>) -> Event<u32> {
             ..Extended::default()
         }),
         12 => {
-            Event::HashRequest(HashRequest { root: truth.root, base: 1, index: 0, count: 8, proof_layers: 2 })
+            let (base, index) = (u32::from(input.flag()), 2 * u32::from(input.byte() % 8));
+            let (count, proof_layers) = if base == 0 { (2, 0) } else { (8, 2) };
+            let index = index * (1 - base);
+            Event::HashRequest(HashRequest { root: truth.root, base, index, count, proof_layers })
         }
         13 => Event::MetadataRequest(input.byte().into()),
         14 => Event::Sent { payload: input.short().into() },

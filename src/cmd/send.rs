@@ -7,12 +7,11 @@ use samara_engine::{AddSource, AddTorrent, Mode};
 use samara_proto::metainfo::{Format, Metainfo};
 
 use crate::args::{Send, When};
-use crate::cmd::seed;
 use crate::exit::{Exit, Outcome};
 use crate::link;
 use crate::make::{Recipe, make};
 use crate::session;
-use crate::share::share;
+use crate::share::{Batch, share};
 use crate::signal::Interrupt;
 use crate::ui::json::Metadata;
 use crate::ui::{Event, Ui, qr};
@@ -35,10 +34,9 @@ pub(crate) async fn run(args: Send, ui: &mut Ui) -> Outcome {
     add.mode = Mode::Trusted;
     add.paths = Some(made.paths);
     add.peers = peers;
-    let shared = seed::start(&client, add).await?;
     print_link(&link, args.qr, ui)?;
     ui.show_peers();
-    let outcome = share(vec![shared], ui, &mut interrupt).await;
+    let outcome = share(&client, Batch::told(add), ui, &mut interrupt).await;
     ui.end_progress();
     client.shutdown().await;
     outcome

@@ -42,16 +42,16 @@ pub(crate) enum Event<'a> {
     },
     /// Everything is checked and being served.
     Seeding {},
-    /// A peer came or went.
+    /// A peer came, went, or is not let in again.
     Peer {
         /// Its address.
         addr: SocketAddr,
-        /// `connected` or `gone`.
+        /// `connected`, `gone` or `banned`.
         state: &'a str,
         /// What it calls itself.
         #[serde(skip_serializing_if = "Option::is_none")]
         client: Option<&'a str>,
-        /// Why it went: a short stable name.
+        /// Why it went or is banned: a short stable name.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },

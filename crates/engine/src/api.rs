@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use samara_proto::ids::InfoHashes;
 use samara_proto::metainfo::{Info, Metainfo};
@@ -26,6 +27,9 @@ pub struct Config {
     pub max_open_files: usize,
     /// Client name and version for the extension handshake (BEP 10).
     pub client_name: String,
+    /// For how long nothing may go on before a whole torrent gives up its task, memory and open files, until somebody
+    /// connects or asks.
+    pub rest_after: Duration,
 }
 
 impl Default for Config {
@@ -38,6 +42,7 @@ impl Default for Config {
             disk_threads: std::thread::available_parallelism().map_or(2, |n| n.get().min(4)),
             max_open_files: 128,
             client_name: concat!("Samara ", env!("CARGO_PKG_VERSION")).to_owned(),
+            rest_after: Duration::from_secs(60),
         }
     }
 }
@@ -85,6 +90,8 @@ impl AddTorrent {
 pub enum AddSource {
     /// All of it.
     Metainfo(Box<Metainfo>),
+    /// All of it is in this `.torrent` file, which is read when it is needed and should stay where it is.
+    File(PathBuf),
     /// Only its hashes: the rest comes from peers (BEP 9).
     Magnet {
         /// v1, v2 or both.
@@ -153,6 +160,8 @@ pub enum PeerState {
     Connected,
     /// It is gone.
     Gone,
+    /// It is banned for the rest of the run, for the reason given. It may be gone already.
+    Banned,
 }
 
 /// Where a torrent stands.
@@ -194,6 +203,23 @@ pub struct Snapshot {
     pub peers: u32,
     /// Those of them that have everything.
     pub seeds: u32,
+    /// Hosts that were banned so far.
+    pub banned: u32,
     /// How full each of at most 64 equal stretches of the torrent is, 0 to 255.
     pub piece_map: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Adds the numbers of another torrent.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.done += other.done;
+        self.total += other.total;
+        self.down_rate += other.down_rate;
+        self.up_rate += other.up_rate;
+        self.downloaded += other.downloaded;
+        self.uploaded += other.uploaded;
+        self.peers += other.peers;
+        self.seeds += other.seeds;
+        self.banned += other.banned;
+    }
 }

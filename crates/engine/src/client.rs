@@ -2,29 +2,34 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use samara_proto::ids::{InfoHashes, PeerId};
 use samara_proto::layout::LayoutError;
 use samara_proto::metainfo::Metainfo;
-use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{AddSource, AddTorrent, Config, TorrentEvent};
+use crate::api::{AddSource, AddTorrent, Config, Snapshot, TorrentEvent};
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskConfig, Gauge, StorageError};
+use crate::entry::{self, Entry, Look};
 use crate::handle::Torrent;
 use crate::listener;
 use crate::net::tcp;
+use crate::news::{News, Reader};
 use crate::registry::Registry;
-use crate::store::Store;
-use crate::torrent::{Control, Ends, Owner, ToTorrent};
+use crate::share::{self, Sharing};
+use crate::store::{Seeds, Store};
+use crate::torrent::{self, Awake, Control, Ends, Origin, OriginError, Owner, ToTorrent};
 
-/// Messages that may wait for a torrent's owner: each is a batch of one connection's events.
-const TORRENT_INBOX: usize = 256;
+/// Torrents whose files are looked at beside each other when each is added by itself: enough to keep a disk busy.
+const LOOKING: usize = 16;
 
-/// News that may wait for a slow reader before the oldest is dropped.
-const NEWS: usize = 1024;
+/// Torrents that are hashed beside each other, each on all cores: so many that a large one does not hold up all others.
+const HASHING: usize = 4;
 
 /// Peer-id prefix (BEP 20).
 const PEER_ID_PREFIX: &[u8; 8] = b"-SA0100-";
@@ -40,6 +45,46 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     /// The port to tell peers, if we listen (BEP 10).
     pub(crate) port: Option<u16>,
+    /// How many torrents have an owner.
+    pub(crate) awake: Awake,
+    /// What vouches for what is shared; `None` if nothing is kept.
+    pub(crate) seeds: Option<Seeds>,
+    /// News of all torrents.
+    pub(crate) news: News<(InfoHashes, TorrentEvent)>,
+    /// One permit a torrent that is opened, before its data is hashed.
+    pub(crate) looking: Semaphore,
+    /// One permit a torrent that is hashed.
+    pub(crate) hashing: Semaphore,
+    /// It ends: what takes long and asks nobody is to stop.
+    pub(crate) ending: AtomicBool,
+    /// Owners, and what adds torrents; `None` once no more are started.
+    tasks: Mutex<Option<JoinSet<()>>>,
+}
+
+impl Shared {
+    /// Starts a task that shutdown waits for. Dropped at once if it has begun.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(tasks) = &mut *self.tasks() {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+    }
+
+    pub(crate) fn state_dir(&self) -> Option<&Path> {
+        self.config.state_dir.as_deref()
+    }
+
+    /// A poisoned lock is of no consequence: every change is a single call.
+    fn tasks(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No more torrents, and no more tasks. Those that are there are for the caller to end.
+    fn end(&self) -> (Vec<Arc<Entry>>, JoinSet<()>) {
+        self.ending.store(true, Ordering::Relaxed);
+        let tasks = self.tasks().take().unwrap_or_default();
+        (self.torrents.close(), tasks)
+    }
 }
 
 /// Shares and fetches torrents. Dropping it without [`shutdown`](Self::shutdown) ends everything at once, and what was
@@ -52,8 +97,30 @@ pub struct Client {
     listening: Vec<SocketAddr>,
     listeners: JoinSet<()>,
     /// Ends the listeners when it is dropped.
-    stop: watch::Sender<()>,
-    owners: Mutex<JoinSet<()>>,
+    stop: Option<watch::Sender<()>>,
+}
+
+/// News of all torrents of a client.
+#[derive(Debug)]
+pub struct ClientEvents(Reader<(InfoHashes, TorrentEvent)>);
+
+impl ClientEvents {
+    /// The next piece of news, and whose it is; `None` once the client has ended. A reader that is more than a thousand
+    /// events late misses the oldest of them.
+    pub async fn next(&mut self) -> Option<(InfoHashes, TorrentEvent)> {
+        self.0.next().await
+    }
+}
+
+/// All torrents of a client together.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// Torrents.
+    pub torrents: usize,
+    /// Those that have a task, sockets or open files: the others cost some hundred bytes each.
+    pub awake: usize,
+    /// Sums over all; its state and piece map mean nothing.
+    pub sum: Snapshot,
 }
 
 /// A listen address could not be had.
@@ -79,12 +146,15 @@ pub enum StartError {
 }
 
 /// Why a torrent was not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
     /// It runs already.
     #[error("this torrent is there already")]
     Duplicate,
+    /// Its `.torrent` file cannot be used.
+    #[error("the .torrent file cannot be used: {0}")]
+    File(#[from] OriginError),
     /// Its files cannot be laid out.
     #[error("the torrent's files cannot be laid out: {0}")]
     Layout(#[from] LayoutError),
@@ -116,6 +186,13 @@ impl Client {
             torrents: Registry::default(),
             connections: Arc::new(Semaphore::new(config.max_peers)),
             port: listening.first().map(SocketAddr::port),
+            awake: Awake::default(),
+            seeds: config.state_dir.as_deref().map(Seeds::new),
+            news: News::default(),
+            looking: Semaphore::new(LOOKING),
+            hashing: Semaphore::new(HASHING),
+            ending: AtomicBool::new(false),
+            tasks: Mutex::new(Some(JoinSet::new())),
             config,
         });
         let mut listeners = JoinSet::new();
@@ -123,7 +200,7 @@ impl Client {
         for listener in bound {
             listeners.spawn(listener::accept(listener, Arc::clone(&shared), stopped.clone()));
         }
-        Ok(Self { shared, listening, listeners, stop, owners: Mutex::default() })
+        Ok(Self { shared, listening, listeners, stop: Some(stop) })
     }
 
     /// Where connections are accepted, with the ports that were really taken.
@@ -136,28 +213,83 @@ impl Client {
         self.shared.disk.pool().gauge()
     }
 
+    /// How many torrents there are, and what they do together.
+    pub async fn overview(&self) -> Overview {
+        let all = self.shared.torrents.all();
+        let mut overview =
+            Overview { torrents: all.len(), awake: self.shared.awake.count(), ..Overview::default() };
+        for entry in all {
+            let snapshot = match entry.look() {
+                Look::Dormant(snapshot) => Some(snapshot),
+                Look::Awake(inbox) => ask_snapshot(&inbox).await,
+                Look::Ended => None,
+            };
+            snapshot.iter().for_each(|snapshot| overview.sum.add(snapshot));
+        }
+        overview
+    }
+
+    /// News of all torrents, from now on.
+    pub fn events(&self) -> ClientEvents {
+        ClientEvents(self.shared.news.subscribe())
+    }
+
+    /// Every torrent, in no order.
+    pub fn torrents(&self) -> Vec<Torrent> {
+        let handle = |entry| Torrent::new(entry, Arc::downgrade(&self.shared));
+        self.shared.torrents.all().into_iter().map(handle).collect()
+    }
+
+    /// The torrent that one of these hashes names.
+    pub fn torrent(&self, hashes: &InfoHashes) -> Option<Torrent> {
+        let entry = self.shared.torrents.find(&hashes.primary())?;
+        Some(Torrent::new(entry, Arc::downgrade(&self.shared)))
+    }
+
+    /// Connections that are open, over all torrents.
+    pub fn connections(&self) -> usize {
+        self.shared.config.max_peers.saturating_sub(self.shared.connections.available_permits())
+    }
+
     /// Adds a torrent and returns at once; opening and checking go on behind it.
     ///
     /// # Errors
-    /// If a torrent with one of its hashes is there already.
+    /// If a torrent with one of its hashes is there already, or its file cannot be read.
     pub async fn add(&self, mut add: AddTorrent) -> Result<Torrent, AddError> {
+        let origin = read_file(&mut add).await?;
         self.remember(&mut add).await;
         let hashes = match &add.source {
             AddSource::Metainfo(m) => m.info.hashes(),
             AddSource::Magnet { hashes, .. } => *hashes,
+            // It was read above.
+            AddSource::File(_) => return Err(OriginError::Gone.into()),
         };
-        let (inbox, messages) = mpsc::channel(TORRENT_INBOX);
+        let (inbox, messages) = mpsc::channel(entry::INBOX);
         let identity = identity().map_err(|_| AddError::NoRandomness)?;
-        let (news, events) = broadcast::channel::<TorrentEvent>(NEWS);
-        let ends = Ends { inbox: messages, me: inbox.clone(), news };
-        let owner = Owner::new(Arc::clone(&self.shared), add, identity, ends)?;
-        if !self.shared.torrents.insert(&hashes, &inbox) {
+        let entry = Entry::awake(hashes, inbox.clone());
+        let ends = Ends { inbox: messages, me: inbox, entry: Arc::clone(&entry) };
+        let owner = Owner::new(Arc::clone(&self.shared), add, origin, identity, ends)?;
+        if !self.shared.torrents.insert(&entry) {
             return Err(AddError::Duplicate);
         }
-        let mut owners = self.owners.lock().await;
-        while owners.try_join_next().is_some() {}
-        owners.spawn(owner.run());
-        Ok(Torrent::new(hashes, inbox, events))
+        let torrent = Torrent::new(entry, Arc::downgrade(&self.shared));
+        self.shared.spawn(torrent::live(owner));
+        Ok(torrent)
+    }
+
+    /// Adds torrents that are whole on the disk, to be shared, however many they are. All but those that have peers to
+    /// call begin dormant: what is not being fetched costs some hundred bytes.
+    ///
+    /// Returns at once. First all are looked at, and those that resume data vouches for are there; the others are
+    /// hashed, and are there one by one. One that cannot be shared is told of and stops nothing. `mode` must be
+    /// [`Mode::Seed`](crate::Mode::Seed) or [`Mode::Trusted`](crate::Mode::Trusted), and the source no magnet link;
+    /// `select` is ignored.
+    pub fn share<I>(&self, torrents: I) -> Sharing
+    where
+        I: IntoIterator<Item = AddTorrent>,
+        I::IntoIter: Send + 'static,
+    {
+        share::start(&self.shared, Box::new(torrents.into_iter()))
     }
 
     /// Turns a magnet link into a whole torrent if an earlier run fetched its metadata.
@@ -181,34 +313,73 @@ impl Client {
     /// Ends a torrent: closes its connections, makes its data durable, keeps its files. When this returns it is gone, and
     /// may be added again. Unknown hashes are ignored.
     pub async fn remove(&self, hashes: InfoHashes) {
-        if let Some(inbox) = self.shared.torrents.find(&hashes.primary()) {
+        let Some(entry) = self.shared.torrents.find(&hashes.primary()) else { return };
+        let news = entry.news.subscribe();
+        // It may be about to rest: then it is woken to be told, or is found resting the next time.
+        while !entry.end_if_dormant() {
+            let Look::Awake(inbox) = entry.look() else { break };
             // Dropped when all is done, which shows as an error.
-            let _ = stop(&inbox).await.await;
+            let _ = stop(inbox).await.await;
         }
+        while news.next().await.is_some() {}
+        self.shared.torrents.remove(&entry);
     }
 
     /// Ends all torrents, makes everything durable, and waits for every task and thread.
     pub async fn shutdown(mut self) {
-        drop(self.stop);
+        self.stop = None;
         while self.listeners.join_next().await.is_some() {}
-        for inbox in self.shared.torrents.all() {
-            stop(&inbox).await;
+        let (torrents, mut tasks) = self.shared.end();
+        for entry in torrents {
+            if !entry.end_if_dormant()
+                && let Look::Awake(inbox) = entry.look()
+            {
+                stop(inbox).await;
+            }
         }
-        let mut owners = self.owners.into_inner();
-        while owners.join_next().await.is_some() {}
+        while tasks.join_next().await.is_some() {}
+        let shared = Arc::clone(&self.shared);
+        let _ = tokio::task::spawn_blocking(move || shared.seeds.iter().for_each(Seeds::finish)).await;
+        self.shared.news.close();
         self.shared.disk.shutdown().await;
     }
 }
 
+impl Drop for Client {
+    /// Owners hold on to what they share, so they have to be ended by hand.
+    fn drop(&mut self) {
+        let (torrents, mut tasks) = self.shared.end();
+        torrents.iter().for_each(|entry| entry.end());
+        tasks.abort_all();
+        self.shared.news.close();
+    }
+}
+
 /// Asks an owner to end. What is returned resolves, with an error, when it has; at once if it had before.
-async fn stop(inbox: &mpsc::Sender<ToTorrent>) -> oneshot::Receiver<()> {
+async fn stop(inbox: mpsc::Sender<ToTorrent>) -> oneshot::Receiver<()> {
     let (done, ended) = oneshot::channel();
     let _ = inbox.send(ToTorrent::Control(Control::Stop(done))).await;
     ended
 }
 
+async fn ask_snapshot(inbox: &mpsc::Sender<ToTorrent>) -> Option<Snapshot> {
+    let (reply, answer) = oneshot::channel();
+    inbox.send(ToTorrent::Control(Control::Snapshot(reply))).await.ok()?;
+    answer.await.ok()
+}
+
+/// Turns the name of a `.torrent` file into what it says.
+async fn read_file(add: &mut AddTorrent) -> Result<Option<Origin>, OriginError> {
+    let AddSource::File(path) = &add.source else { return Ok(None) };
+    let path: Arc<Path> = std::path::absolute(path).unwrap_or_else(|_| path.clone()).into();
+    let origin = Origin::File(Arc::clone(&path));
+    let read = tokio::task::spawn_blocking(move || torrent::read(&path)).await;
+    add.source = AddSource::Metainfo(Box::new(read.map_err(|_| OriginError::Gone)??));
+    Ok(Some(origin))
+}
+
 /// A fresh peer id, and a seed for the machine's generator.
-fn identity() -> Result<(PeerId, u64), getrandom::Error> {
+pub(crate) fn identity() -> Result<(PeerId, u64), getrandom::Error> {
     let seed = getrandom::u64()?;
     let mut id = [0; 20];
     id[..8].copy_from_slice(PEER_ID_PREFIX);

@@ -1,27 +1,32 @@
 //! The handle of a running torrent: cheap, and never in the way of the owner.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use samara_proto::ids::{InfoHashes, PieceIndex};
 use samara_proto::metainfo::Metainfo;
 use samara_proto::torrent::PeerStatus;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::api::{Priority, Snapshot, TorrentEvent};
+use crate::client::Shared;
+use crate::entry::{Caller, Entry, Look};
+use crate::news::Reader;
 use crate::torrent::{Control, ToTorrent};
 
 /// A torrent of a [`Client`](crate::Client). It runs on when the handle is dropped.
 #[derive(Debug)]
 pub struct Torrent {
     hashes: InfoHashes,
-    inbox: mpsc::Sender<ToTorrent>,
-    events: broadcast::Receiver<TorrentEvent>,
+    entry: Arc<Entry>,
+    /// To wake it with; gone with the client.
+    shared: Weak<Shared>,
+    events: Reader<TorrentEvent>,
 }
 
 impl Clone for Torrent {
     /// Another handle of the same torrent, which hears the events from now on.
     fn clone(&self) -> Self {
-        Self { hashes: self.hashes, inbox: self.inbox.clone(), events: self.events.resubscribe() }
+        Self::new(Arc::clone(&self.entry), Weak::clone(&self.shared))
     }
 }
 
@@ -56,15 +61,11 @@ pub enum SelectError {
 }
 
 impl Torrent {
-    pub(crate) const fn new(
-        hashes: InfoHashes,
-        inbox: mpsc::Sender<ToTorrent>,
-        events: broadcast::Receiver<TorrentEvent>,
-    ) -> Self {
-        Self { hashes, inbox, events }
+    pub(crate) fn new(entry: Arc<Entry>, shared: Weak<Shared>) -> Self {
+        Self { hashes: entry.hashes(), events: entry.news.subscribe(), entry, shared }
     }
 
-    /// Its info-hashes, as far as they were known when it was added.
+    /// Its info-hashes, as far as they were known when this handle was made.
     pub const fn hashes(&self) -> InfoHashes {
         self.hashes
     }
@@ -72,22 +73,28 @@ impl Torrent {
     /// The next piece of news; `None` once the torrent has ended. A reader that is more than a thousand events late
     /// misses the oldest of them.
     pub async fn next_event(&mut self) -> Option<TorrentEvent> {
-        loop {
-            match self.events.recv().await {
-                Ok(event) => return Some(event),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
+        self.events.next().await
+    }
+
+    /// Whether it has a task, or is dormant: a whole torrent that nobody is connected to.
+    pub fn is_awake(&self) -> bool {
+        matches!(self.entry.look(), Look::Awake(_))
+    }
+
+    /// How it is now; `None` once it has ended. Does not wake it.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        match self.entry.look() {
+            Look::Dormant(snapshot) => Some(snapshot),
+            Look::Awake(_) => self.ask(Control::Snapshot).await,
+            Look::Ended => None,
         }
     }
 
-    /// How it is now; `None` once it has ended.
-    pub async fn snapshot(&self) -> Option<Snapshot> {
-        self.ask(Control::Snapshot).await
-    }
-
-    /// Its peers now; empty once it has ended.
+    /// Its peers now; empty once it has ended. Does not wake it.
     pub async fn peers(&self) -> Vec<PeerStatus> {
+        if !self.is_awake() {
+            return Vec::new();
+        }
         self.ask(Control::Peers).await.unwrap_or_default()
     }
 
@@ -105,12 +112,16 @@ impl Torrent {
     /// # Errors
     /// If the torrent ends first, is only shared, or the disk fails.
     pub async fn select(&self, files: Vec<Priority>) -> Result<(), SelectError> {
-        self.ask(|reply| Control::Select(files, reply)).await.unwrap_or(Err(SelectError::Ended))
+        self.ask(|reply| Control::Select(files.clone(), reply)).await.unwrap_or(Err(SelectError::Ended))
     }
 
-    /// From now on a piece is wanted so much, whatever its files are; `None` takes that back.
+    /// From now on a piece is wanted so much, whatever its files are; `None` takes that back. It is forgotten when the
+    /// torrent, being whole, goes to rest.
     pub async fn prioritise(&self, piece: PieceIndex, priority: Option<Priority>) {
-        let _ = self.inbox.send(ToTorrent::Control(Control::Prioritise(piece, priority))).await;
+        let inbox = self.shared.upgrade().and_then(|shared| self.entry.reach(&shared, Caller::User));
+        if let Some(inbox) = inbox {
+            let _ = inbox.send(ToTorrent::Control(Control::Prioritise(piece, priority))).await;
+        }
     }
 
     /// The bytes of a piece, once it is verified: waits for it. Until then it is asked for before everything else, and
@@ -123,9 +134,19 @@ impl Torrent {
         self.ask(|reply| Control::ReadPiece(piece, reply)).await.unwrap_or(Err(ReadError::Ended))
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Control) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.send(ToTorrent::Control(question(reply))).await.ok()?;
-        answer.await.ok()
+    /// Asks the owner, who is woken if need be. One that failed at that moment lets the question fall: asked once more.
+    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Control) -> Option<T> {
+        for _ in 0..2 {
+            let inbox = self.entry.reach(&self.shared.upgrade()?, Caller::User)?;
+            let (reply, answer) = oneshot::channel();
+            let sent = inbox.send(ToTorrent::Control(question(reply))).await;
+            drop(inbox);
+            if sent.is_ok()
+                && let Ok(answer) = answer.await
+            {
+                return Some(answer);
+            }
+        }
+        None
     }
 }

@@ -6,9 +6,11 @@
 //! | task or thread | count | owns |
 //! |---|---|---|
 //! | listener | one an address | its socket; strangers until they name a torrent |
-//! | owner (`torrent`) | one a torrent | the torrent machine |
+//! | owner (`torrent`) | one a torrent that is awake | the torrent machine |
 //! | connection (`peer`) | one a connection | socket, connection machine, buffers |
 //! | disk threads ([`disk`]) | a few | hashing and writing of pieces, each piece on one thread |
+//!
+//! A whole torrent with nobody to talk to is dormant: a record of some hundred bytes, woken when somebody connects.
 //!
 //! Connections tell the owner in batches and wait for room there; the owner never waits for a connection or the disk.
 //! Reads for uploads pass from the connection to the disk and back, not through the owner.
@@ -17,17 +19,22 @@ mod api;
 mod client;
 mod clock;
 pub mod disk;
+mod entry;
 mod handle;
 pub mod hash;
 mod listener;
 mod net;
+mod news;
 mod peer;
 mod registry;
+mod share;
 pub mod store;
 mod torrent;
 
 pub use api::{
     AddSource, AddTorrent, Config, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,
 };
-pub use client::{AddError, BindError, Client, StartError};
+pub use client::{AddError, BindError, Client, ClientEvents, Overview, StartError};
 pub use handle::{ReadError, SelectError, Torrent};
+pub use share::{ShareEvent, Sharing};
+pub use torrent::OriginError;

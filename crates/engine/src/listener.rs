@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::client::Shared;
+use crate::entry::Caller;
 use crate::net::tcp;
 use crate::torrent::ToTorrent;
 
@@ -66,7 +67,10 @@ impl Strangers {
 }
 
 /// Finds the torrent a new connection is for. One that asks for none of ours is dropped without an answer.
-async fn introduce(mut stream: TcpStream, addr: SocketAddr, shared: &Shared) {
+///
+/// The place among all connections is taken before a dormant torrent is woken, so that connecting wakes no more torrents
+/// at one time than there may be connections.
+async fn introduce(mut stream: TcpStream, addr: SocketAddr, shared: &Arc<Shared>) {
     let mut first = [0; Prefix::LEN];
     if stream.read_exact(&mut first).await.is_err() {
         return;
@@ -79,6 +83,11 @@ async fn introduce(mut stream: TcpStream, addr: SocketAddr, shared: &Shared) {
         tracing::debug!(%addr, "asks for a torrent that is not here");
         return tcp::abort(stream);
     };
+    let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+        tracing::debug!(%addr, "no room for another connection");
+        return tcp::abort(stream);
+    };
+    let Some(owner) = torrent.reach(shared, Caller::Stranger) else { return tcp::abort(stream) };
     tcp::set_up(&stream);
-    let _ = torrent.send(ToTorrent::Incoming { stream, addr, prefix }).await;
+    let _ = owner.send(ToTorrent::Incoming { stream, addr, prefix, permit }).await;
 }

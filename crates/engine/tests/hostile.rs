@@ -7,8 +7,9 @@ use std::time::Duration;
 use common::raw::{Raw, handshake};
 use common::stage::Stage;
 use common::{LIMIT, address, config, eventually, random};
-use samara_engine::Config;
+use samara_engine::{Config, PeerState, TorrentEvent};
 use samara_proto::ids::{Block, PieceIndex, WireHash};
+use samara_proto::metainfo::Format;
 use samara_proto::wire::Message;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -116,6 +117,40 @@ async fn a_liar_is_found_out_and_does_not_come_back() {
     assert_eq!(stage.fetched.snapshot().await.unwrap().done, 0);
     stage.help().await;
     stage.finish().await;
+}
+
+/// Sends the first block that it is asked for, wrong, and refuses the rest: so the piece comes from several.
+async fn spoil(raw: &mut Raw) {
+    raw.send(Message::HaveAll).await;
+    raw.send(Message::Unchoke).await;
+    let first = raw.request().await.expect("it is asked");
+    raw.send(Message::Choke).await;
+    // Sent before it choked, for all that the other side knows.
+    raw.send_block(first, &random(3, first.len as usize)).await;
+}
+
+#[tokio::test]
+async fn one_wrong_block_among_right_ones_is_found_out() {
+    for (format, most) in [(Format::V1, 8), (Format::V2, 1), (Format::Hybrid, 1)] {
+        let mut stage = Stage::of(&format!("one-block-{format}"), format).await;
+        let mut raw = stage.raw().await;
+        spoil(&mut raw).await;
+        eventually("it came", async || stage.fetched.snapshot().await.unwrap().downloaded > 0).await;
+        stage.help().await;
+        let addr = raw.addr();
+        let banned = |e: &TorrentEvent| {
+            matches!(e, TorrentEvent::Peer { addr: a, state: PeerState::Banned, reason: Some(r), .. }
+                if *a == addr && r.name() == "bad-pieces")
+        };
+        common::until(&mut stage.fetched, banned).await;
+        let whole = async || stage.fetched.snapshot().await.unwrap().done == stage.data.len() as u64;
+        eventually("it is whole", whole).await;
+        let now = stage.fetched.snapshot().await.unwrap();
+        let wasted = now.downloaded - now.done;
+        assert_eq!(now.banned, 1, "{format}");
+        assert!((u64::from(BLOCK)..=most * u64::from(BLOCK)).contains(&wasted), "{format}: {wasted}");
+        stage.finish().await;
+    }
 }
 
 #[tokio::test]

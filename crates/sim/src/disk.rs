@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use samara_proto::bitfield::Bitfield;
-use samara_proto::ids::{Block, PieceIndex};
+use samara_proto::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash};
 use samara_proto::layout::Layout;
 use samara_proto::time::Time;
 use samara_proto::torrent::Expected;
@@ -30,8 +30,8 @@ pub struct Verdict {
     pub piece: PieceIndex,
     /// It is right.
     pub ok: bool,
-    /// Blocks that are wrong, as far as the hashes can tell.
-    pub bad: Vec<u32>,
+    /// What its blocks hash to, if it is wrong or under suspicion.
+    pub digests: Vec<(u32, Sha256Hash)>,
 }
 
 /// When a disk serves wrong bytes.
@@ -44,6 +44,8 @@ pub enum Lies {
     Always,
     /// One block in eight, always the same, so that others have a part in most of the pieces that it spoils.
     Now,
+    /// One block in forty: most of the pieces that it sends alone are right.
+    Seldom,
 }
 
 impl Lies {
@@ -52,6 +54,7 @@ impl Lies {
             Self::Never => false,
             Self::Always => true,
             Self::Now => (block.piece.0 + block.index()).is_multiple_of(8),
+            Self::Seldom => (block.piece.0 * 7 + block.index()).is_multiple_of(40),
         }
     }
 }
@@ -101,7 +104,7 @@ impl Disk {
     ///
     /// # Panics
     /// If it is here already, is not what its name says, or cannot be checked.
-    pub fn store(&mut self, now: Time, block: Block, data: Payload, expected: &Expected) {
+    pub fn store(&mut self, now: Time, block: Block, data: Payload, expected: &Expected, suspected: bool) {
         assert_eq!(data.block, block, "payload of another block");
         assert!(!self.truth.has(block.piece), "{block:?} is here and proven");
         self.check_expected(block.piece, expected);
@@ -109,7 +112,7 @@ impl Disk {
         assert!(blocks.insert(block.index(), data).is_none(), "{block:?} stored twice");
         self.stored += u64::from(block.len);
         if blocks.len() == real_blocks(&self.sample.layout, block.piece) {
-            let verdict = self.judge(block.piece);
+            let verdict = self.judge(block.piece, suspected);
             self.verdicts.push_back((now + VERIFY, verdict));
         }
     }
@@ -121,14 +124,13 @@ impl Disk {
         assert!(expected.v2.is_none() || expected.v2 == truth.v2, "wrong v2 hash for piece {piece}");
     }
 
-    /// With a v2 tree the wrong blocks are known; with v1 only that some are.
-    fn judge(&self, piece: PieceIndex) -> Verdict {
-        let blocks = self.pending.get(&piece);
-        let wrong = blocks.into_iter().flatten().filter(|(_, data)| !data.right).map(|(index, _)| *index);
-        let wrong: Vec<u32> = wrong.collect();
-        let ok = wrong.is_empty();
-        let bad = if self.sample.info.format().has_v2() { wrong } else { Vec::new() };
-        Verdict { piece, ok, bad }
+    /// What a real disk can tell: whether the piece is right, and what its blocks hash to.
+    fn judge(&self, piece: PieceIndex, suspected: bool) -> Verdict {
+        let blocks = || self.pending.get(&piece).into_iter().flatten();
+        let ok = blocks().all(|(_, data)| data.right);
+        let digest = |(n, data): (&u32, &Payload)| (*n, self.sample.digest(&data.block, data.right));
+        let digests = if !ok || suspected { blocks().map(digest).collect() } else { Vec::new() };
+        Verdict { piece, ok, digests }
     }
 
     /// When the next verdict is due.
@@ -139,13 +141,31 @@ impl Disk {
     /// The next verdict that is due.
     pub fn verdict(&mut self, now: Time) -> Option<Verdict> {
         let (_, verdict) = self.verdicts.pop_front_if(|(at, _)| *at <= now)?;
-        let blocks = self.pending.remove(&verdict.piece).unwrap_or_default();
         if verdict.ok {
+            self.pending.remove(&verdict.piece);
             self.truth.insert(verdict.piece);
-        } else {
-            self.rejected += blocks.values().map(|data| u64::from(data.block.len)).sum::<u64>();
         }
         Some(verdict)
+    }
+
+    /// Lets go of blocks of a piece that is not right: of all, or of these.
+    pub fn discard(&mut self, piece: PieceIndex, which: Option<&[u32]>) {
+        let Some(blocks) = self.pending.get_mut(&piece) else { return };
+        let gone = blocks.extract_if(.., |n, _| which.is_none_or(|which| which.contains(n)));
+        self.rejected += gone.map(|(_, data)| u64::from(data.block.len)).sum::<u64>();
+        if blocks.is_empty() {
+            self.pending.remove(&piece);
+        }
+    }
+
+    /// The leaves of a piece of a v2 file that is here. Who lies tells nothing.
+    pub fn leaves(&self, piece: PieceIndex) -> Vec<Sha256Hash> {
+        let layout = &self.sample.layout;
+        let Some(part) = layout.file_piece(piece).filter(|_| self.lies == Lies::Never) else {
+            return Vec::new();
+        };
+        let blocks = (0..part.len.div_ceil(BLOCK_LEN)).map(|n| layout.block(piece, n));
+        blocks.map(|block| self.sample.digest(&block, true)).collect()
     }
 
     /// The bytes of a block: `None` if it never answers, `Some(None)` if it has not got them.

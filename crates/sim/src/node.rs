@@ -1,7 +1,7 @@
 //! One node: a torrent, its connections and its disk, put together as the engine does it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{InfoHashes, PeerId, PeerKey, PieceIndex};
@@ -85,6 +85,8 @@ pub struct News {
     pub layers: Option<PieceLayers>,
     /// Whom it lost.
     pub left: Vec<Departure>,
+    /// From where it got wrong blocks, and kept them until their piece was whole.
+    pub lied_to: BTreeSet<IpAddr>,
 }
 
 /// A node.
@@ -273,8 +275,8 @@ impl Node {
             return;
         }
         while let Some(verdict) = self.disk.verdict(now) {
-            let (piece, ok, bad) = (verdict.piece, verdict.ok, verdict.bad);
-            self.torrent.handle(now, Input::Verified { piece, ok, bad });
+            let (piece, ok, digests) = (verdict.piece, verdict.ok, verdict.digests);
+            self.torrent.handle(now, Input::Verified { piece, ok, digests });
             self.moved = true;
         }
     }
@@ -312,7 +314,16 @@ impl Node {
             }
             Output::Connect { addr } => wishes.push(Wish::Dial(addr)),
             Output::Disconnect { peer, reason } => self.lost(now, peer, reason),
-            Output::Store { block, data, expected, .. } => self.disk.store(now, block, data, &expected),
+            Output::Store { peer, block, data, expected, suspected } => {
+                let liar = self.conns.get(&peer).filter(|_| !data.right);
+                self.news.lied_to.extend(liar.map(|conn| conn.addr.ip()));
+                self.disk.store(now, block, data, &expected, suspected);
+            }
+            Output::Discard { piece, blocks } => self.disk.discard(piece, blocks.as_deref()),
+            Output::ReadLeaves { piece } => {
+                let leaves = self.disk.leaves(piece);
+                self.torrent.handle(now, Input::Leaves { piece, leaves });
+            }
             Output::Event(event) => self.hear(now, event),
         }
     }

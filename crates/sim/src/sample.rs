@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use samara_proto::ids::{PieceIndex, Sha256Hash};
+use samara_proto::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash};
 use samara_proto::layout::Layout;
 use samara_proto::merkle;
 use samara_proto::metainfo::{
@@ -21,17 +21,16 @@ pub struct Sample {
     pub layout: Arc<Layout>,
 }
 
-/// A hash that stands for the `n`-th piece of a file.
+/// A hash that stands for the `n`-th piece or block of a file.
 fn made_up(file: usize, n: u64) -> Sha256Hash {
     merkle::leaf(format!("{file}/{n}").as_bytes())
 }
 
 fn file_hashes(file: usize, length: u64, piece_length: u32) -> FileHashes {
-    let pieces = length.div_ceil(piece_length.into());
-    let layer: Vec<u8> = (0..pieces).flat_map(|n| made_up(file, n).0).collect();
-    let single = length <= u64::from(piece_length);
-    let root = if single { None } else { merkle::layer_root(&layer, piece_length) };
-    FileHashes { pieces_root: root.unwrap_or_else(|| made_up(file, 0)), layer }
+    let leaves: Vec<_> = (0..merkle::leaves_in(length)).map(|n| made_up(file, n)).collect();
+    let pieces = leaves.chunks((piece_length / BLOCK_LEN) as usize);
+    let layer = pieces.flat_map(|piece| merkle::piece_root(piece, piece_length, length).0).collect();
+    FileHashes { pieces_root: merkle::root_of(&leaves, 0, merkle::tree_height(length)), layer }
 }
 
 impl Sample {
@@ -72,6 +71,19 @@ impl Sample {
     /// What a piece must be checked against, or `None` for the halves that the torrent has not.
     pub fn expected(&self, piece: PieceIndex) -> Expected {
         Expected { v1: self.info.piece_hash_v1(piece), v2: self.expected_v2(piece) }
+    }
+
+    /// The SHA-256 of a block's bytes, which for v2 is its leaf; of other bytes if it is not right.
+    pub fn digest(&self, block: &Block, right: bool) -> Sha256Hash {
+        match self.layout.file_piece(block.piece).filter(|_| right && self.info.format().has_v2()) {
+            Some(at) => {
+                let before = self.info.files().iter().take(at.file.0 as usize);
+                let file = before.filter(|f| f.length > 0 && !f.attr.pad).count();
+                let first = u64::from(at.index) * u64::from(self.layout.piece_length() / BLOCK_LEN);
+                made_up(file, first + u64::from(block.index()))
+            }
+            None => merkle::leaf(format!("{block:?} {right}").as_bytes()),
+        }
     }
 
     fn expected_v2(&self, piece: PieceIndex) -> Option<Sha256Hash> {

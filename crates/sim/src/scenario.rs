@@ -97,6 +97,8 @@ impl Member {
     pub const LEECH: Self = Self::BASE;
     /// Says it has everything, and lies.
     pub const LIAR: Self = Self { class: "liar", lies: Lies::Always, ..Self::SEED };
+    /// Says it has everything, and lies now and then.
+    pub const SLY: Self = Self { class: "sly", lies: Lies::Now, ..Self::SEED };
     /// Says it has everything, and is silent.
     pub const MUTE: Self = Self { class: "mute", mute: true, ..Self::SEED };
     /// Knows only the info-hash.

@@ -1,15 +1,17 @@
 //! Whole swarms, each with many seeds. A failure names its seed; the same seed fails again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use samara_proto::ids::{BLOCK_LEN, PieceIndex};
 use samara_proto::metainfo::Format;
 use samara_proto::peer::{Departure, Violation};
 use samara_proto::torrent::Input;
+use samara_sim::disk::Lies;
 use samara_sim::link::Path;
 use samara_sim::net::Access;
 use samara_sim::scenario::addr;
-use samara_sim::{Member, Sample, Scenario};
+use samara_sim::{Member, Sample, Scenario, World};
 
 const KIB: u64 = 1024;
 
@@ -122,6 +124,69 @@ fn a_liar_is_found_and_banned() {
     });
 }
 
+/// Whether nobody honest was banned, and every liar that did harm was.
+fn justice_was_done(scenario: &Scenario, world: &World, seed: u64) {
+    for (member, node) in scenario.members.iter().zip(&world.nodes).filter(|(m, _)| m.lies == Lies::Never) {
+        let banned: BTreeSet<_> = node.news.banned.iter().map(|(addr, _)| addr.ip()).collect();
+        assert_eq!(banned, node.news.lied_to, "seed {seed}: {} bans who lied to it", node.addr);
+        assert_eq!(banned.len(), node.torrent.stats().banned as usize);
+        assert!(member.wants || banned.is_empty());
+    }
+}
+
+/// Two seeds, five leeches and so many others of one kind.
+fn crowd(others: &[Member]) -> Vec<Member> {
+    let good = [Member::SEED; 2].into_iter().chain([Member::LEECH; 5]);
+    good.chain(others.iter().copied()).collect()
+}
+
+#[test]
+fn liars_among_many_are_all_found_and_nobody_else() {
+    for (seed, format) in all_formats().take(9) {
+        let small = seed % 3 > 0;
+        let sample = if small { sample(format) } else { large(format) };
+        let scenario = Scenario::new(sample, crowd(&[Member::SLY; 3]));
+        let (report, world) = scenario.run(seed);
+        justice_was_done(&scenario, &world, seed);
+        // A few pieces for each liar; with a hash tree, and pieces long enough for it to matter, next to nothing.
+        let pieces = if small || format.has_v2() { 3 } else { 6 };
+        let most = pieces * u64::from(scenario.sample.info.piece_length()).max(100 * KIB);
+        assert!(report.stats.iter().all(|s| s.wasted <= most), "seed {seed}: {:?}", report.stats);
+    }
+}
+
+#[test]
+fn a_seldom_lie_convicts_when_the_piece_comes_again() {
+    for (seed, format) in all_formats().take(9) {
+        let lies = if seed % 2 == 0 { Lies::Seldom } else { Lies::Now };
+        let mut scenario = Scenario::new(large(format), crowd(&[Member { lies, ..Member::SLY }; 3]));
+        // So slow that nobody fetches a piece alone.
+        scenario.path.rate = 6_000;
+        let (_, world) = scenario.run(seed);
+        justice_was_done(&scenario, &world, seed);
+        let banned: usize = world.nodes.iter().map(|node| node.news.banned.len()).sum();
+        assert!(banned > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_honest_seed_prevails_against_many_liars() {
+    let casts: [&[Member]; 4] = [
+        &[Member::SEED, Member::SLY, Member::LEECH],
+        &[Member::SEED, Member::SLY, Member::SLY, Member::LEECH, Member::LEECH],
+        &[Member::SEED, Member::SLY, Member::SLY, Member::SLY, Member::SLY, Member::LEECH],
+        &[Member::SEED, Member::SLY, Member::LIAR, Member::LEECH, Member::MAGNET],
+    ];
+    for (seed, format) in all_formats().take(24) {
+        let cast = casts[seed as usize % casts.len()];
+        let mut scenario = Scenario::new(sample(format), cast.to_vec());
+        scenario.path.rate = [4_000_000, 300_000][seed as usize / 4 % 2];
+        let (report, world) = scenario.run(seed);
+        justice_was_done(&scenario, &world, seed);
+        assert!(report.took < Duration::from_secs(12), "seed {seed}: {:?}", report.took);
+    }
+}
+
 #[test]
 fn a_silent_peer_stops_nobody() {
     each(40, &[Member::SEED, Member::MUTE, Member::LEECH], |scenario, seed| {
@@ -186,7 +251,7 @@ fn read_in_order(scenario: &Scenario, seed: u64, rate: u64, deadlines: bool) -> 
             let due = ahead.map(|(p, n)| (PieceIndex(p), world.now + each * n)).collect();
             world.give(reader, Input::Deadlines(due));
         }
-        let has = |world: &samara_sim::World| {
+        let has = |world: &World| {
             world.nodes[reader].torrent.have().is_some_and(|h| h.has(PieceIndex(piece)))
         };
         while world.now < busy || !has(&world) {

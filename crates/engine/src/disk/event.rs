@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use samara_proto::ids::PieceIndex;
+use samara_proto::ids::{PieceIndex, Sha256Hash};
 use tokio::sync::Notify;
 
 /// What was tried when it failed.
@@ -81,6 +81,9 @@ impl StorageError {
     }
 }
 
+/// The SHA-256 of blocks, by their index in the piece.
+pub type Digests = Vec<(u32, Sha256Hash)>;
+
 /// The disk → the owner of one torrent.
 #[derive(Debug)]
 pub enum DiskEvent {
@@ -89,10 +92,11 @@ pub enum DiskEvent {
         /// The piece.
         piece: PieceIndex,
         /// The hashes agree and the data is written (to the page cache): it may be announced and is served. If not,
-        /// its data is gone and all of its blocks are needed again.
+        /// its blocks are kept until they are discarded.
         ok: bool,
-        /// Blocks that are proven bad, if that is known; empty for now, since leaf hashes are not at hand.
-        bad_blocks: Vec<u32>,
+        /// The SHA-256 of each block that came, by its index: if the piece is wrong, or its blocks were stored as
+        /// suspected. Empty if they could not be read back.
+        digests: Digests,
     },
     /// The blocks of this piece that had come are gone through no fault of a peer's (no room, or an error told
     /// otherwise): all of them are needed again.
@@ -106,6 +110,13 @@ pub enum DiskEvent {
         pieces: Vec<PieceIndex>,
         /// What told so.
         error: StorageError,
+    },
+    /// The leaves of a piece that is had, as was asked.
+    Leaves {
+        /// The piece.
+        piece: PieceIndex,
+        /// The SHA-256 of each block, as far as it belongs to the piece's file; empty if it cannot be read.
+        leaves: Vec<Sha256Hash>,
     },
     /// Every wanted file is whole and has its final name; links are made. Comes once for each
     /// selection; also right after opening, if there was nothing left to do.

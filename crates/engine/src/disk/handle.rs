@@ -237,6 +237,22 @@ impl StorageHandle {
         self.inner.shared.queues.push(jobs);
     }
 
+    /// Lets go of blocks of a piece that is not had, which were stored before: of these, or of all. They may be stored
+    /// again. Never waits, and no event comes.
+    pub fn discard(&self, piece: PieceIndex, blocks: Option<Vec<u32>>) {
+        let storage = &self.inner.storage;
+        let job = Job::Discard { storage: Arc::clone(storage), piece, blocks };
+        self.inner.shared.queues.push([(lane(storage.id, piece), job)]);
+    }
+
+    /// Reads and hashes a piece that is had, for its leaves (BEP 52); the event `Leaves` tells them. Never waits, so
+    /// ask for a few at a time.
+    pub fn leaves(&self, piece: PieceIndex) {
+        let storage = &self.inner.storage;
+        let job = Job::Leaves { storage: Arc::clone(storage), piece };
+        self.inner.shared.queues.push([(lane(storage.id, piece), job)]);
+    }
+
     /// Reads blocks for a peer: answers all of them, in order, `None` where the piece is not had, the block is not
     /// legal, or reading failed. Blocks that follow each other in one piece are read in one call, so hand over what
     /// there is. Waits for upload memory before anything is read. Dropping the future takes the request back.

@@ -43,7 +43,7 @@ mod worker;
 use std::sync::atomic::Ordering;
 
 pub use buf::{Buf, Gauge, Pool};
-pub use event::{DiskEvent, Events, Op, StorageError};
+pub use event::{Digests, DiskEvent, Events, Op, StorageError};
 pub use handle::{Disk, DiskConfig, StorageHandle};
 pub use samara_proto::torrent::Expected;
 pub use spec::{Access, FileSpec, StorageSpec, StoreJob};

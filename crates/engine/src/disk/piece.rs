@@ -15,6 +15,7 @@ use samara_proto::torrent::Expected;
 use sha1::{Digest, Sha1};
 
 use super::Buf;
+use super::event::Digests;
 use crate::hash;
 
 /// What blocks in pad files hold.
@@ -239,6 +240,49 @@ impl Piece {
         let v2 = self.leaves.as_ref().and_then(|leaves| leaves.root(self.piece_length));
         let Expected { v1: want_v1, v2: want_v2 } = self.expected;
         Ok(v1 == want_v1 && v2 == want_v2 && (want_v1.is_some() || want_v2.is_some()))
+    }
+
+    /// The SHA-256 of each block that came from a peer, by its index, once the piece was verified: to find out who sent
+    /// a wrong one. For v2 these are the leaves, which are known by then.
+    ///
+    /// # Errors
+    /// What `read` returns.
+    pub(super) fn digests<E>(&self, read: ReadBack<'_, E>) -> Result<Digests, E> {
+        if let Some(leaves) = &self.leaves {
+            let known = (0..).zip(&leaves.hashes).zip(&self.slots);
+            let sent = known.filter(|(_, slot)| !matches!(slot, Slot::Pad));
+            return Ok(sent.filter_map(|((n, hash), _)| Some((n, (*hash)?))).collect());
+        }
+        let held = (0..).zip(&self.slots).filter_map(|(n, slot)| Some((n, slot.bytes()?)));
+        let (numbers, parts): (Vec<u32>, Vec<&[u8]>) = held.unzip();
+        let mut digests: Digests = numbers.into_iter().zip(hash::leaves(&parts)).collect();
+        let mut scratch = vec![0; BLOCK_LEN as usize];
+        for (n, _) in (0..).zip(&self.slots).filter(|(_, slot)| matches!(slot, Slot::Written)) {
+            read(n, &mut scratch[..self.block_len(n) as usize])?;
+            digests.push((n, merkle::leaf(&scratch[..self.sent_len(n) as usize])));
+        }
+        digests.sort_unstable();
+        Ok(digests)
+    }
+
+    /// Lets go of these blocks of a whole piece that was verified, as if they had not come. SHA-1 begins anew; the
+    /// leaves of what stays are kept.
+    pub(super) fn discard(&mut self, blocks: &[u32]) {
+        for &n in blocks {
+            let Some(slot @ (Slot::Held(_) | Slot::Written)) = self.slots.get_mut(n as usize) else {
+                continue;
+            };
+            self.held -= u32::from(matches!(slot, Slot::Held(_)));
+            *slot = Slot::Missing;
+            self.missing += 1;
+            if let Some(leaf) = self.leaves.as_mut().and_then(|leaves| leaves.hashes.get_mut(n as usize)) {
+                *leaf = None;
+            }
+        }
+        self.passed = 0;
+        self.sha1 = self.expected.v1.map(|_| Sha1::new());
+        self.cursor = if self.sha1.is_some() { 0 } else { self.slots.len() as u32 };
+        self.advance();
     }
 
     /// Number of blocks in memory: all of them, or only those that will not have to be read back once they are

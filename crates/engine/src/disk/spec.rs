@@ -117,4 +117,6 @@ pub struct StoreJob {
     /// What its piece must hash to: what comes with the first block of a piece counts. Where both hashes are given both
     /// are checked; with neither a piece is never good.
     pub expected: Expected,
+    /// The piece failed before: its digests are to be told also if it is good. Counts with the first block as well.
+    pub suspected: bool,
 }

@@ -9,7 +9,7 @@ use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{Block, FileIndex, PieceIndex};
 use samara_proto::layout::Span;
 
-use super::event::{DiskEvent, EventSender, Events, Op, StorageError};
+use super::event::{Digests, DiskEvent, EventSender, Events, Op, StorageError};
 use super::files::Files;
 use super::handles::{Handle, Handles};
 use super::have::Have;
@@ -358,8 +358,8 @@ impl Storage {
         }
     }
 
-    /// A piece is good and its data is in the files. `tell` says whether the owner is to hear of it.
-    pub(super) fn commit(&self, piece: PieceIndex, tell: bool) {
+    /// A piece is good and its data is in the files. `tell` is what the owner is to hear of it, if anything.
+    pub(super) fn commit(&self, piece: PieceIndex, tell: Option<Digests>) {
         if !self.have.insert(piece) {
             return;
         }
@@ -371,8 +371,8 @@ impl Storage {
             journal.files.extend(files().map(|f| f.0));
         }
         drop(journal);
-        if tell {
-            self.events.send(DiskEvent::Verified { piece, ok: true, bad_blocks: Vec::new() });
+        if let Some(digests) = tell {
+            self.events.send(DiskEvent::Verified { piece, ok: true, digests });
         }
         files().for_each(|file| self.commit_file(file));
     }

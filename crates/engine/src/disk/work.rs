@@ -21,6 +21,10 @@ pub(super) enum Job {
     Store(Arc<Storage>, StoreJob),
     /// Look whether a piece is in its files.
     Check { storage: Arc<Storage>, piece: PieceIndex, expected: Expected, reply: oneshot::Sender<bool> },
+    /// Let go of blocks of a piece on its way.
+    Discard { storage: Arc<Storage>, piece: PieceIndex, blocks: Option<Vec<u32>> },
+    /// Hash the blocks of a piece that is had.
+    Leaves { storage: Arc<Storage>, piece: PieceIndex },
     /// Write what had no room.
     Retry(Arc<Storage>),
     /// Let go of everything of this storage. The last worker to do so goes on with the ticket.

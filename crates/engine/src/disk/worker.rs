@@ -7,10 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use samara_proto::ids::{BLOCK_LEN, Block, PieceIndex};
+use samara_proto::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash};
 use samara_proto::torrent::Expected;
 
-use super::event::{DiskEvent, StorageError};
+use super::event::{Digests, DiskEvent, StorageError};
 use super::keeper;
 use super::piece::Piece;
 use super::queue::Work;
@@ -18,16 +18,34 @@ use super::spec::StoreJob;
 use super::storage::{Io, Storage};
 use super::work::{Job, OpenJob, ReadBlocks, ReadJob, Ticket, Urgent};
 use super::{Buf, Shared};
+use crate::hash;
 
 /// Bytes that one read call fetches at most.
 const MAX_READ: u32 = 1024 * 1024;
+
+/// Bytes read and hashed at once for leaves: as many blocks as are hashed side by side.
+const LEAVES_READ: u32 = 16 * BLOCK_LEN;
 
 /// A piece on its way.
 struct Active {
     storage: Arc<Storage>,
     piece: Piece,
+    state: State,
+    /// Its digests are of interest even so.
+    suspected: bool,
+    /// Of its blocks, once it is whole, if they are of interest.
+    digests: Digests,
+}
+
+/// How far a piece is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Blocks are missing, or it was not looked at.
+    Coming,
     /// Whole and good, but there was no room to write it.
-    good: bool,
+    Good,
+    /// Whole and not good, which was told: it waits to hear which blocks to let go of.
+    Bad,
 }
 
 type Key = (u64, PieceIndex);
@@ -70,6 +88,11 @@ impl Worker {
                 // Nobody may wait for the answer any more.
                 let _ = reply.send(check(&self.shared.io, &storage, piece, expected));
             }
+            Job::Discard { storage, piece, blocks } => self.discard((storage.id, piece), blocks.as_deref()),
+            Job::Leaves { storage, piece } => {
+                let leaves = leaves(&self.shared.io, &storage, piece);
+                storage.events.send(DiskEvent::Leaves { piece, leaves });
+            }
             Job::Retry(storage) => self.retry(&storage),
             Job::Forget(ticket) => {
                 let storage = &ticket.storage;
@@ -97,7 +120,8 @@ impl Worker {
         }
     }
 
-    fn store(&mut self, storage: Arc<Storage>, StoreJob { block, data, expected }: StoreJob) {
+    fn store(&mut self, storage: Arc<Storage>, job: StoreJob) {
+        let StoreJob { block, data, expected, suspected } = job;
         let index = block.piece;
         if storage.have.has(index) || index.0 >= storage.spec.layout.num_pieces() {
             return;
@@ -105,10 +129,10 @@ impl Worker {
         let key = (storage.id, index);
         let active = self.pieces.entry(key).or_insert_with(|| {
             let piece = Piece::new(&storage.spec.layout, index, expected);
-            Active { storage, piece, good: false }
+            Active { storage, piece, state: State::Coming, suspected, digests: Digests::new() }
         });
         active.piece.insert(block, data);
-        if active.piece.is_whole() {
+        if active.is_due() {
             self.complete(key);
         }
     }
@@ -119,10 +143,11 @@ impl Worker {
         let storage = Arc::clone(&active.storage);
         let _stay = storage.stay();
         match active.complete(&self.shared.io) {
-            Ok(Outcome::Good) => active.storage.commit(key.1, true),
+            Ok(Outcome::Good) => active.storage.commit(key.1, Some(std::mem::take(&mut active.digests))),
             Ok(Outcome::Bad) => {
-                let bad = DiskEvent::Verified { piece: key.1, ok: false, bad_blocks: Vec::new() };
-                active.storage.events.send(bad);
+                let digests = std::mem::take(&mut active.digests);
+                active.state = State::Bad;
+                return active.storage.events.send(DiskEvent::Verified { piece: key.1, ok: false, digests });
             }
             Ok(Outcome::Later) => return,
             Err(e) if e.is_full() => {
@@ -138,6 +163,16 @@ impl Worker {
         self.pieces.remove(&key);
     }
 
+    /// What is left of the piece stays, with its hashes.
+    fn discard(&mut self, key: Key, blocks: Option<&[u32]>) {
+        let Some(active) = self.pieces.get_mut(&key) else { return };
+        active.state = State::Coming;
+        match blocks {
+            Some(blocks) => active.piece.discard(blocks),
+            None => drop(self.pieces.remove(&key)),
+        }
+    }
+
     fn lose(&mut self, key: Key) {
         if let Some(active) = self.pieces.remove(&key) {
             active.storage.unproven().remove(&key.1);
@@ -146,8 +181,7 @@ impl Worker {
     }
 
     fn retry(&mut self, storage: &Storage) {
-        let whole =
-            |(key, active): (&Key, &Active)| (key.0 == storage.id && active.piece.is_whole()).then_some(*key);
+        let whole = |(key, active): (&Key, &Active)| (key.0 == storage.id && active.is_due()).then_some(*key);
         let parked: Vec<_> = self.pieces.iter().filter_map(whole).collect();
         parked.into_iter().for_each(|key| self.complete(key));
     }
@@ -183,7 +217,8 @@ impl Worker {
 
     fn shed(&mut self, key: Key) {
         let Some(active) = self.pieces.get_mut(&key) else { return };
-        if !active.storage.can_write() {
+        // What is known to be bad is not worth a write.
+        if !active.storage.can_write() || active.state == State::Bad {
             return self.lose(key);
         }
         let hashed_only = active.piece.held(true) > 0;
@@ -206,17 +241,28 @@ enum Outcome {
 }
 
 impl Active {
+    /// Whole, and to be looked at or written.
+    fn is_due(&self) -> bool {
+        self.piece.is_whole() && self.state != State::Bad
+    }
+
     fn weight(&self) -> (bool, u32, u32) {
         (self.storage.can_write(), self.piece.held(true), self.piece.held(false))
     }
 
     fn complete(&mut self, io: &Io) -> Result<Outcome, StorageError> {
-        if !self.good {
+        if self.state != State::Good {
             let (storage, index) = (&self.storage, self.piece.index());
-            self.good = self.piece.verify(&mut |n, out| read_back(io, storage, index, n, out))?;
-            if !self.good {
+            let mut read = |n, out: &mut [u8]| read_back(io, storage, index, n, out);
+            let good = self.piece.verify(&mut read)?;
+            if !good || self.suspected {
+                // Without them nobody is convicted; that is no reason to lose a good piece.
+                self.digests = self.piece.digests(&mut read).unwrap_or_default();
+            }
+            if !good {
                 return Ok(Outcome::Bad);
             }
+            self.state = State::Good;
         }
         if !self.storage.can_write() && !self.storage.has_failed() {
             return Ok(Outcome::Later);
@@ -259,9 +305,27 @@ fn check(io: &Io, storage: &Storage, index: PieceIndex, expected: Expected) -> b
     // What cannot be read is not there: no error for a check.
     let good = piece.verify(&mut |n, out| read_back(io, storage, index, n, out)).unwrap_or(false);
     if good {
-        storage.commit(index, false);
+        storage.commit(index, None);
     }
     good
+}
+
+/// The leaves of a piece that is had; none if it cannot be read.
+fn leaves(io: &Io, storage: &Storage, index: PieceIndex) -> Vec<Sha256Hash> {
+    let Some(part) = storage.spec.layout.file_piece(index).filter(|_| storage.have.has(index)) else {
+        return Vec::new();
+    };
+    let (mut leaves, mut scratch) = (Vec::new(), vec![0; part.len.min(LEAVES_READ) as usize]);
+    for offset in (0..part.len).step_by(LEAVES_READ as usize) {
+        let len = LEAVES_READ.min(part.len - offset);
+        let bytes = &mut scratch[..len as usize];
+        if storage.read(io, index, offset, [&mut *bytes], len).is_err() {
+            return Vec::new();
+        }
+        let blocks: Vec<_> = bytes.chunks(BLOCK_LEN as usize).collect();
+        leaves.extend(hash::leaves(&blocks));
+    }
+    leaves
 }
 
 /// Reads blocks for a peer, neighbours in one call.

@@ -132,7 +132,8 @@ impl<'a> Hasher<'a> {
 
     fn hash(&mut self, mut lanes: Vec<Lane>, done: &mut Vec<(PieceIndex, Outcome)>) -> Result<(), HashError> {
         let chunk = self.chunk(lanes.len());
-        self.buf.resize(BUFFER, 0);
+        // No larger than is needed, for many a torrent is smaller than the buffer.
+        self.buf.resize(self.buf.len().max(chunk * lanes.len()), 0);
         let longest = lanes.iter().map(|lane| lane.len).max().unwrap_or(0);
         let mut sha1 = self.job.want.v1.then(|| Sha1Set::new(lanes.len(), longest));
         for from in (0..longest).step_by(chunk) {

@@ -56,7 +56,7 @@ pub struct HashJob<'a> {
     pub layout: &'a Layout,
     /// Which hashes.
     pub want: Want,
-    /// Threads to use, the caller's not counted; at least one.
+    /// Threads to use, the caller's counted; at least one.
     pub threads: usize,
     /// Is told, now and then and from any thread, how many bytes of [`Layout::total_len`] are done. Never decreases.
     pub progress: &'a (dyn Fn(u64) + Sync),

@@ -38,10 +38,13 @@ where
     let state = Mutex::new(State { sink, done: 0, failed: None });
     let shared = Shared { job, select, next: AtomicU32::new(0), state };
     let zeros = OnceLock::new();
+    let threads = job.threads.clamp(1, job.layout.num_pieces().max(1) as usize);
     thread::scope(|scope| {
-        for _ in 0..job.threads.clamp(1, shared.job.layout.num_pieces().max(1) as usize) {
+        // The caller's thread has nothing else to do.
+        for _ in 1..threads {
             scope.spawn(|| shared.work(Hasher::new(job, &zeros)));
         }
+        shared.work(Hasher::new(job, &zeros));
     });
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     state.failed.map_or(Ok(()), Err)

@@ -7,10 +7,13 @@
 //! One file each rather than one database, because `samara get` runs one process per download: a database has one
 //! owner, files need none. An advisory lock keeps two processes from writing one download.
 //!
+//! What is only shared has no file each but one for all, see [`Seeds`].
+//!
 //! Refuses to: judge what was synced (that is the caller's part).
 //! Tested below, among others by cutting a record at every byte.
 
 mod record;
+mod seeds;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,7 +22,8 @@ use std::path::{Path, PathBuf};
 use samara_proto::ids::InfoHashes;
 use sha2::{Digest, Sha256};
 
-pub use record::Record;
+pub use record::{Fingerprint, Record};
+pub use seeds::{SeedKey, Seeds};
 
 use crate::disk::{Op, StorageError};
 
@@ -53,9 +57,7 @@ impl Store {
     pub fn open(state_dir: &Path, hashes: &InfoHashes, dir: &Path) -> Result<Self, StoreError> {
         let folder = state_dir.join("resume");
         fs::create_dir_all(&folder).map_err(|e| StorageError::new(&folder, Op::CreateFolder, e))?;
-        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.into());
-        let place = Sha256::digest(dir.as_os_str().as_encoded_bytes());
-        let place: String = place[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let place: String = place_of(dir).iter().map(|b| format!("{b:02x}")).collect();
         Ok(Self { path: folder.join(format!("{}-{place}.resume", hashes.primary())), lock: None })
     }
 
@@ -95,20 +97,31 @@ impl Store {
         record
     }
 
-    /// Replaces what is saved. When this returns, the new record survives a crash.
+    /// Replaces what is saved, unless it says the same. When this returns, the new record survives a crash.
     ///
     /// # Errors
     /// If the disk refuses; the old record is then still there.
     pub fn save(&self, record: &Record) -> Result<(), StorageError> {
+        let bytes = record.to_bytes();
+        if fs::read(&self.path).is_ok_and(|saved| saved == bytes) {
+            return Ok(());
+        }
         let beside = self.path.with_extension("new");
         let failed = |e| StorageError::new(&self.path, Op::Write, e);
         let mut file = File::create(&beside).map_err(failed)?;
-        file.write_all(&record.to_bytes()).and_then(|()| file.sync_data()).map_err(failed)?;
+        file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(failed)?;
         drop(file);
         fs::rename(&beside, &self.path).map_err(failed)?;
         sync_folder(&self.path);
         Ok(())
     }
+}
+
+/// Names a folder in four bytes.
+fn place_of(dir: &Path) -> [u8; 4] {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.into());
+    let hash = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 /// Makes a rename durable where folders can be synced; elsewhere the system does it in its own time.

@@ -4,11 +4,33 @@ use samara_proto::bencode::{self, Limits, ListWriter, Value};
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{FileIndex, PieceIndex};
 use samara_proto::layout::Layout;
+use sha2::{Digest, Sha256};
 
 use crate::disk::Stamp;
 
 /// Raised when the meaning of a field changes; records of another version are ignored.
 const VERSION: i64 = 1;
+
+/// What a torrent's files looked like, in sixteen bytes: as good as their stamps for telling whether any changed, and
+/// small enough to be kept for each of very many torrents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// Of these files, in the torrent's order.
+    pub fn of(files: &[Option<Stamp>]) -> Self {
+        let mut hash = Sha256::new();
+        for file in files {
+            let Stamp { len, mtime, whole } = file.unwrap_or_default();
+            hash.update([u8::from(file.is_some()), u8::from(whole)]);
+            hash.update(len.to_le_bytes());
+            hash.update(mtime.to_le_bytes());
+        }
+        let mut print = [0; 16];
+        print.copy_from_slice(&hash.finalize()[..16]);
+        Self(print)
+    }
+}
 
 /// What is saved of one torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use super::*;
 use crate::disk::Stamp;
 
 /// A folder that goes away with the test.
-struct Temp(PathBuf);
+pub(super) struct Temp(pub(super) PathBuf);
 
 impl Temp {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("samara-store-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)

@@ -9,7 +9,7 @@ use samara_proto::torrent::{Input, PieceLayers};
 use tokio::time::Instant;
 
 use super::opening::{self, OpenError, Opened};
-use super::{Data, FAR, Owner, readers};
+use super::{Data, End, FAR, Owner, readers};
 use crate::api::{Snapshot, State, TorrentEvent};
 use crate::handle::ReadError;
 
@@ -22,7 +22,7 @@ const BACKLOG_RETRY: std::time::Duration = std::time::Duration::from_millis(2);
 impl Owner {
     /// The info dictionary came from peers.
     pub(super) fn learned(&mut self, info: Arc<Info>) {
-        if !self.shared.torrents.extend(&info.hashes(), &self.me) {
+        if !self.shared.torrents.extend(&info.hashes(), &self.entry) {
             return self.fail("this torrent is there already, under its other hash".into());
         }
         let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&info)));
@@ -60,15 +60,23 @@ impl Owner {
         };
         // Piece layers may have come meanwhile.
         opened.metainfo = self.metainfo.clone().unwrap_or(opened.metainfo);
+        self.basis.wanted = opened.wanted.as_deref().map(Into::into);
         if let Some(wanted) = &opened.wanted {
             self.handle(Input::Select(wanted.clone()));
         }
         self.links.opened(&opened);
         self.keeper.begin(&opened, self.shared.clock.now());
         let have = opened.have.clone();
+        self.known &= have.is_full();
         self.data = Data::Open(opened);
         self.handle(Input::Ready { have });
-        let _ = self.news.send(TorrentEvent::Started);
+        self.basis.failures = 0;
+        if !self.woken {
+            let _ = self.news.send(TorrentEvent::Started);
+        }
+        for arrival in self.arrivals.take() {
+            self.message(arrival);
+        }
         self.select_next();
         // What was adopted is there without ever being done; and only now is it known which pieces exist.
         for (piece, reply) in self.readers.take_all() {
@@ -122,7 +130,10 @@ impl Owner {
     /// Every wanted file has its final name.
     pub(super) fn finished(&mut self) {
         let Data::Open(opened) = &self.data else { return };
-        let _ = self.news.send(TorrentEvent::Complete { path: opened.path.clone() });
+        self.finished = true;
+        if !std::mem::take(&mut self.known) {
+            let _ = self.news.send(TorrentEvent::Complete { path: opened.path.clone() });
+        }
         self.keep(true);
     }
 
@@ -134,10 +145,11 @@ impl Owner {
             total: stats.wanted,
             down_rate: stats.down_rate,
             up_rate: stats.up_rate,
-            downloaded: stats.downloaded,
-            uploaded: stats.uploaded,
+            downloaded: self.basis.downloaded + stats.downloaded,
+            uploaded: self.basis.uploaded + stats.uploaded,
             peers: stats.peers,
             seeds: stats.seeds,
+            banned: self.basis.banned + stats.banned,
             piece_map: match &self.data {
                 Data::Open(opened) => piece_map(&opened.storage.have()),
                 Data::Unknown | Data::Opening => Vec::new(),
@@ -175,7 +187,7 @@ impl Owner {
         let machine = self.machine.deadline().map(|t| clock.instant(t));
         let keeper = self.keeper.deadline().map(|t| clock.instant(t));
         let backlog = self.links.backlog().then(|| Instant::now() + BACKLOG_RETRY);
-        let all = [machine, keeper, backlog, self.stopping];
+        let all = [machine, keeper, backlog, self.stopping, self.rest_at()];
         all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + FAR)
     }
 
@@ -185,22 +197,34 @@ impl Owner {
     }
 
     /// Ends connections, makes the data durable and saves what is proven.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(mut self) -> End {
+        let dormant = self.leaves();
         drop(self.cancel);
-        self.inbox.close();
+        if dormant.is_none() {
+            self.inbox.close();
+        }
         self.links.shutdown().await;
         while self.tasks.join_next().await.is_some() {}
+        drop((self.links, self.me));
         // With what it holds, which may be a storage just opened.
-        drop(self.inbox);
+        let rest = dormant.map(|dormant| (dormant, self.inbox));
+        let mut proof = None;
         if let Data::Open(mut opened) = self.data {
             opened.storage.close().await;
             while let Some(event) = opened.events.recv().await {
                 self.keeper.last_words(&event);
             }
             self.keeper.finish(&opened).await;
+            proof = Some(opened.proof());
         }
-        // Only now may it be added again.
-        self.shared.torrents.remove(&self.me);
+        let Some((mut dormant, inbox)) = rest else {
+            // Only now may it be added again.
+            self.shared.torrents.remove(&self.entry);
+            self.entry.end();
+            return End::Over;
+        };
+        dormant.proof = proof.filter(|_| !dormant.is_ailing());
+        End::Rest(dormant, inbox)
     }
 }
 

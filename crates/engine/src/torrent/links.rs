@@ -74,17 +74,17 @@ impl Links {
         self.start(stream, permit, conn)
     }
 
-    /// Starts the task of a connection that came in; `None` if there is no room.
+    /// Starts the task of a connection that came in.
     pub(super) fn incoming(
         &mut self,
         stream: TcpStream,
         addr: SocketAddr,
         prefix: Prefix,
+        permit: OwnedSemaphorePermit,
         hashes: InfoHashes,
-    ) -> Option<PeerKey> {
-        let permit = Arc::clone(&self.shared.connections).try_acquire_owned().ok()?;
+    ) -> PeerKey {
         let conn = Connection::incoming(self.config(addr), hashes, prefix, self.shared.clock.now());
-        Some(self.start(stream, permit, conn))
+        self.start(stream, permit, conn)
     }
 
     fn config(&self, addr: SocketAddr) -> Config {
@@ -161,6 +161,12 @@ impl Links {
 
     pub(super) fn is_empty(&self) -> bool {
         self.peers.is_empty()
+    }
+
+    /// Whether nobody is connected and no task is left.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.reap();
+        self.peers.is_empty() && self.tasks.is_empty()
     }
 
     /// Drops what is known of tasks that ended.

@@ -5,8 +5,11 @@ mod keeper;
 mod life;
 mod links;
 mod opening;
+mod origin;
 mod readers;
+mod rest;
 mod selection;
+mod wake;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,19 +22,27 @@ use samara_proto::metainfo::Metainfo;
 use samara_proto::peer::{self, Command, Departure, Event, Prefix};
 use samara_proto::torrent::{self as machine, Input, Known, Output, PeerStatus, Source, Torrent as Machine};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
 use self::links::Links;
-use self::opening::{OpenError, Opened, Opening};
+use self::opening::Opened;
 use self::readers::Readers;
+use self::rest::Quiet;
 use self::selection::Selection;
+use self::wake::Arrivals;
 use crate::api::{AddSource, AddTorrent, PeerState, Priority, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::disk::{Buf, DiskEvent, StorageError, StoreJob};
+use crate::entry::Entry;
 use crate::handle::ReadError;
+pub(crate) use opening::{Looked, OpenError, Opening, REPORT_EVERY, all_cores, look};
+pub use origin::OriginError;
+pub(crate) use origin::{Origin, read};
+pub(crate) use rest::{Awake, AwakeOne, Basis, Dormant};
+pub(crate) use wake::{live, wake};
 
 /// Messages taken at once, so that one round of the machine serves many blocks.
 const ROUND: usize = 64;
@@ -46,8 +57,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(crate) enum ToTorrent {
     /// A connection has something to say.
     Peer(PeerKey, Vec<Event<Buf>>),
-    /// Somebody connected and asks for this torrent.
-    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix },
+    /// Somebody connected and asks for this torrent, and has a place among all connections.
+    Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, permit: OwnedSemaphorePermit },
     /// A connection that we wanted, with its place among all connections; `None` if it came to nothing.
     Outgoing { addr: SocketAddr, stream: Option<(TcpStream, OwnedSemaphorePermit)> },
     /// Hashing of what is on disk got this far, in bytes.
@@ -72,12 +83,21 @@ pub(crate) enum Control {
     Stop(oneshot::Sender<()>),
 }
 
+/// How an owner ended.
+pub(crate) enum End {
+    /// The torrent is gone.
+    Over,
+    /// It rests. What waits in its inbox is to be seen to.
+    Rest(Dormant, mpsc::Receiver<ToTorrent>),
+}
+
 /// How the world reaches an owner, and hears of it.
 pub(crate) struct Ends {
     pub(crate) inbox: mpsc::Receiver<ToTorrent>,
     /// The sending end of `inbox`, for those whom the owner starts.
     pub(crate) me: mpsc::Sender<ToTorrent>,
-    pub(crate) news: broadcast::Sender<TorrentEvent>,
+    /// Its place in the table, where news is told.
+    pub(crate) entry: Arc<Entry>,
 }
 
 /// What is known of the data on disk.
@@ -97,7 +117,8 @@ pub(crate) struct Owner {
     inbox: mpsc::Receiver<ToTorrent>,
     me: mpsc::Sender<ToTorrent>,
     links: Links,
-    news: broadcast::Sender<TorrentEvent>,
+    entry: Arc<Entry>,
+    news: Voice,
     data: Data,
     /// What opening needs; taken when it begins.
     opening: Option<Opening>,
@@ -119,15 +140,50 @@ pub(crate) struct Owner {
     stopping: Option<Instant>,
     /// Who waits for the end.
     waiting: Vec<oneshot::Sender<()>>,
+    /// What it needs to be woken again.
+    basis: Basis,
+    /// It was dormant before: if it fails it becomes so again.
+    woken: bool,
+    /// Every wanted file has its final name.
+    finished: bool,
+    /// The user knows that already, from before it rested.
+    known: bool,
+    quiet: Quiet,
+    /// It is going to rest.
+    resting: bool,
+    /// Who came while it wakes.
+    arrivals: Arrivals,
+}
+
+/// Tells whoever listens to this torrent, and whoever listens to all.
+struct Voice {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+}
+
+impl Voice {
+    /// Says how many hear it.
+    fn send(&self, event: TorrentEvent) -> usize {
+        let all = self.shared.news.send((self.entry.hashes(), event.clone()));
+        all + self.entry.news.send(event)
+    }
 }
 
 /// Set when the owner ends, also if it is dropped in the middle.
 #[derive(Default)]
-struct Cancel(Arc<AtomicBool>);
+struct Cancel(Arc<Cancelled>);
+
+/// Whether to stop, for threads that look now and then and tasks that wait.
+#[derive(Default)]
+struct Cancelled {
+    flag: AtomicBool,
+    told: Notify,
+}
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.flag.store(true, Ordering::Relaxed);
+        self.0.told.notify_one();
     }
 }
 
@@ -135,6 +191,7 @@ impl Owner {
     pub(crate) fn new(
         shared: Arc<Shared>,
         add: AddTorrent,
+        origin: Option<Origin>,
         identity: (PeerId, u64),
         ends: Ends,
     ) -> Result<Self, LayoutError> {
@@ -143,7 +200,10 @@ impl Owner {
         let (hashes, metainfo) = match source {
             AddSource::Metainfo(metainfo) => (metainfo.info.hashes(), Some(Arc::new(*metainfo))),
             AddSource::Magnet { hashes, .. } => (hashes, None),
+            // The caller has read it.
+            AddSource::File(_) => (ends.entry.hashes(), None),
         };
+        let basis = Basis::new(origin, dir, mode, paths, sequential, &peers);
         let (peer_id, seed) = identity;
         let config = machine::Config { sequential, ..machine::Config::new(peer_id) };
         let mut machine = match &metainfo {
@@ -162,9 +222,17 @@ impl Owner {
             machine,
             inbox: ends.inbox,
             me: ends.me,
-            news: ends.news,
+            news: Voice { shared: Arc::clone(&shared), entry: Arc::clone(&ends.entry) },
+            entry: ends.entry,
             data: Data::Unknown,
-            opening: Some(Opening { dir, mode, select, paths }),
+            opening: Some(Opening::new(&basis, select)),
+            basis,
+            woken: false,
+            finished: false,
+            known: false,
+            quiet: Quiet::default(),
+            resting: false,
+            arrivals: Arrivals::default(),
             metainfo,
             keeper: Keeper::default(),
             readers: Readers::default(),
@@ -180,13 +248,13 @@ impl Owner {
         })
     }
 
-    /// Runs the torrent to its end: a stop from the user, or an error nothing can mend.
-    pub(crate) async fn run(mut self) {
+    /// Runs the torrent to its end (a stop from the user, or an error nothing can mend), or until it rests.
+    pub(crate) async fn run(mut self) -> End {
         self.begin();
         let mut batch = Vec::with_capacity(ROUND);
         let sleep = tokio::time::sleep(FAR);
         tokio::pin!(sleep);
-        while !self.ended() {
+        while !self.ended() && !self.rests() {
             self.settle();
             let deadline = self.deadline();
             if sleep.deadline() > deadline || sleep.is_elapsed() {
@@ -200,13 +268,15 @@ impl Owner {
                 () = &mut sleep => self.tick(),
             }
         }
-        self.finish().await;
+        self.finish().await
     }
 
     /// Starts with what was given: a whole torrent is opened at once.
     fn begin(&mut self) {
         if let Some(metainfo) = &self.metainfo {
-            let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&metainfo.info)));
+            if !self.woken {
+                let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&metainfo.info)));
+            }
             self.open();
         }
     }
@@ -218,9 +288,11 @@ impl Owner {
                 Output::Send { peer, command } => self.links.send(peer, command),
                 Output::Connect { addr } => self.links.connect(addr),
                 Output::Disconnect { peer, reason } => self.links.send(peer, Command::Close(reason)),
-                Output::Store { block, data, expected, .. } => {
-                    self.store.push(StoreJob { block, data, expected });
+                Output::Store { block, data, expected, suspected, .. } => {
+                    self.store.push(StoreJob { block, data, expected, suspected });
                 }
+                Output::Discard { piece, blocks } => self.discard(piece, blocks),
+                Output::ReadLeaves { piece } => self.read_leaves(piece),
                 Output::Event(event) => self.machine_event(event),
             }
         }
@@ -228,6 +300,20 @@ impl Owner {
             opened.storage.store(&mut self.store);
         }
         self.links.flush();
+    }
+
+    /// In order with what is stored.
+    fn discard(&mut self, piece: PieceIndex, blocks: Option<Vec<u32>>) {
+        if let Data::Open(opened) = &self.data {
+            opened.storage.store(&mut self.store);
+            opened.storage.discard(piece, blocks);
+        }
+    }
+
+    fn read_leaves(&self, piece: PieceIndex) {
+        if let Data::Open(opened) = &self.data {
+            opened.storage.leaves(piece);
+        }
     }
 
     fn handle(&mut self, input: Input<Buf>) {
@@ -245,9 +331,12 @@ impl Owner {
     fn message(&mut self, message: ToTorrent) {
         match message {
             ToTorrent::Peer(peer, events) => self.peer_events(peer, events),
-            ToTorrent::Incoming { stream, addr, prefix } => self.incoming(stream, addr, prefix),
+            ToTorrent::Incoming { stream, addr, prefix, permit } => {
+                self.incoming(stream, addr, prefix, permit);
+            }
             ToTorrent::Outgoing { addr, stream } => self.outgoing(addr, stream),
             ToTorrent::Checking { done, total } => {
+                self.arrivals.refuse();
                 let _ = self.news.send(TorrentEvent::Checking { done, total });
             }
             ToTorrent::Opened(opened) => self.opened(*opened),
@@ -266,11 +355,20 @@ impl Owner {
         }
     }
 
-    fn incoming(&mut self, stream: TcpStream, addr: SocketAddr, prefix: Prefix) {
+    fn incoming(
+        &mut self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        prefix: Prefix,
+        permit: OwnedSemaphorePermit,
+    ) {
         if self.stopping.is_some() {
             return;
         }
-        if let Some(peer) = self.links.incoming(stream, addr, prefix, self.machine.hashes()) {
+        if self.woken && !matches!(self.data, Data::Open(_)) {
+            self.arrivals.hold(ToTorrent::Incoming { stream, addr, prefix, permit });
+        } else {
+            let peer = self.links.incoming(stream, addr, prefix, permit, self.machine.hashes());
             self.handle(Input::Connected { peer, addr, outgoing: false });
         }
     }
@@ -303,8 +401,9 @@ impl Owner {
                 self.tell_peer(addr, PeerState::Gone, client, Some(reason));
             }
             machine::TorrentEvent::Banned { addr, violation } => {
-                let _ =
-                    self.news.send(TorrentEvent::Warning(format!("{addr} is banned: {}", violation.name())));
+                self.tell_peer(addr, PeerState::Banned, None, Some(Departure::Violation(violation)));
+                let text = format!("{addr} is banned: {}", violation.name());
+                let _ = self.news.send(TorrentEvent::Warning(text));
             }
             // The user hears of it when the files have their names: see `DiskEvent::Finished`.
             machine::TorrentEvent::Complete => {}
@@ -333,11 +432,12 @@ impl Owner {
 
     fn disk_event(&mut self, event: DiskEvent) {
         match event {
-            DiskEvent::Verified { piece, ok, bad_blocks } => {
-                self.handle(Input::Verified { piece, ok, bad: bad_blocks });
+            DiskEvent::Verified { piece, ok, digests } => {
+                self.handle(Input::Verified { piece, ok, digests });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
             DiskEvent::Gone { pieces, error } => self.gone(&pieces, &error),
+            DiskEvent::Leaves { piece, leaves } => self.handle(Input::Leaves { piece, leaves }),
             DiskEvent::Finished => self.finished(),
             DiskEvent::Displaced { from, to } => {
                 let text = format!("{} was in the way and is now {}", from.display(), to.display());
@@ -390,7 +490,7 @@ impl Owner {
 
     fn fail(&mut self, message: String) {
         if !self.failed {
-            let _ = self.news.send(TorrentEvent::Failed(message));
+            let _ = self.news.send(self.failure(message));
             self.failed = true;
             self.stop();
         }

@@ -13,24 +13,34 @@ use samara_proto::metainfo::{Format, Info, Metainfo};
 use samara_proto::path::{SafePath, sanitise};
 use samara_proto::peer::Shape;
 use samara_proto::torrent::{Expected, Priority};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use super::ToTorrent;
+use super::rest::Basis;
+use super::{Cancelled, ToTorrent};
 use crate::api::{Mode, SelectFn};
 use crate::client::Shared;
-use crate::disk::{Events, StorageError, StorageHandle, StorageSpec, Survey};
+use crate::disk::{Events, Stamp, StorageError, StorageHandle, StorageSpec};
 use crate::hash::{self, HashError, HashJob, PieceHashes, Want};
-use crate::store::{Store, StoreError};
+use crate::store::{Fingerprint, Record, SeedKey, Seeds, Store, StoreError};
 
 /// Progress is told each time this many bytes more were looked at.
-const REPORT_EVERY: u64 = 16 << 20;
+pub(crate) const REPORT_EVERY: u64 = 16 << 20;
 
 /// What was asked for when the torrent was added.
-pub(super) struct Opening {
-    pub(super) dir: PathBuf,
-    pub(super) mode: Mode,
-    pub(super) select: Option<SelectFn>,
-    pub(super) paths: Option<Vec<Option<PathBuf>>>,
+pub(crate) struct Opening {
+    dir: Arc<Path>,
+    mode: Mode,
+    select: Option<SelectFn>,
+    paths: Option<Arc<[Option<PathBuf>]>>,
+    /// How the files looked when all of it was proven.
+    pub(super) proof: Option<Fingerprint>,
+}
+
+impl Opening {
+    pub(crate) fn new(basis: &Basis, select: Option<SelectFn>) -> Self {
+        let (dir, paths) = (Arc::clone(&basis.dir), basis.paths.clone());
+        Self { dir, mode: basis.mode, select, paths, proof: None }
+    }
 }
 
 /// A torrent's data, open.
@@ -47,9 +57,16 @@ pub(crate) struct Opened {
     /// Where resume data goes.
     pub(super) store: Option<Arc<Store>>,
     pub(super) metainfo: Arc<Metainfo>,
+    /// How the files looked before they were proven, if they are only shared.
+    print: Option<Fingerprint>,
 }
 
 impl Opened {
+    /// How the files look now that all of them are proven.
+    pub(super) fn proof(&self) -> Fingerprint {
+        self.print.unwrap_or_else(|| Fingerprint::of(&self.storage.stamps()))
+    }
+
     /// What connections need to know.
     pub(super) fn shape(&self) -> Shape {
         let metadata_size = u32::try_from(self.metainfo.info.raw().len()).unwrap_or(u32::MAX);
@@ -82,7 +99,7 @@ pub(super) async fn start(
     metainfo: Arc<Metainfo>,
     shared: Arc<Shared>,
     owner: mpsc::Sender<ToTorrent>,
-    cancel: Arc<AtomicBool>,
+    cancel: Arc<Cancelled>,
 ) {
     let opened = open(opening, metainfo, &shared, &owner, cancel).await;
     let _ = owner.send(ToTorrent::Opened(Box::new(opened))).await;
@@ -93,52 +110,73 @@ async fn open(
     metainfo: Arc<Metainfo>,
     shared: &Arc<Shared>,
     owner: &mpsc::Sender<ToTorrent>,
-    cancel: Arc<AtomicBool>,
+    cancel: Arc<Cancelled>,
 ) -> Result<Opened, OpenError> {
-    let (state, tell) = (Arc::clone(shared), owner.clone());
-    let prepared = tokio::task::spawn_blocking(move || prepare(opening, metainfo, &state, &tell, &cancel));
-    let Prepared { metainfo, spec, store, wanted, have, shelved, path } =
-        prepared.await.map_err(|_| OpenError::Broken)??;
-    let layout = Arc::clone(&spec.layout);
-    let (storage, events) = shared.disk.open(spec, have).await?;
-    for (piece, expected) in shelved {
-        storage.check(piece, expected).await;
+    let turn = turn(&shared.looking, &cancel).await?;
+    let state = Arc::clone(shared);
+    let looked = tokio::task::spawn_blocking(move || look(opening, metainfo, &state)).await;
+    drop(turn);
+    let mut looked = looked.map_err(|_| OpenError::Broken)??;
+    if !looked.is_settled() {
+        let _turn = self::turn(&shared.hashing, &cancel).await?;
+        let _ = owner.send(ToTorrent::Checking { done: 0, total: looked.spec.layout.total_len() }).await;
+        let tell = owner.clone();
+        let cancel = Arc::clone(&cancel);
+        let hash = move || looked.hash_for(&tell, &cancel.flag).map(|()| looked);
+        looked = tokio::task::spawn_blocking(hash).await.map_err(|_| OpenError::Broken)??;
     }
-    let have = storage.have();
-    Ok(Opened { layout, storage, events, have, wanted, path, store: store.map(Arc::new), metainfo })
+    let state = Arc::clone(shared);
+    let prove = move || looked.prove(&state).inspect(|_| state.seeds.iter().for_each(Seeds::save));
+    let looked = tokio::task::spawn_blocking(prove).await.map_err(|_| OpenError::Broken)??;
+    looked.open(shared).await
 }
 
-/// What is known before the storage opens.
-struct Prepared {
+/// Waits for a turn, or for the end.
+async fn turn<'a>(turns: &'a Semaphore, cancel: &Cancelled) -> Result<SemaphorePermit<'a>, OpenError> {
+    tokio::select! {
+        Ok(turn) = turns.acquire() => Ok(turn),
+        () = cancel.told.notified() => Err(HashError::Cancelled.into()),
+    }
+}
+
+/// What is on the disk, before the storage opens.
+pub(crate) struct Looked {
     metainfo: Arc<Metainfo>,
     spec: Arc<StorageSpec>,
     store: Option<Store>,
     wanted: Option<Vec<Priority>>,
+    mode: Mode,
+    /// What is proven.
     have: Bitfield,
+    /// What is there and not proven.
+    doubtful: Bitfield,
     /// Pieces that lie in the part store, at least in part, and so are for the disk to check.
     shelved: Vec<(PieceIndex, Expected)>,
+    /// Where each file is, if it is anywhere.
+    paths: Vec<Option<PathBuf>>,
+    /// What the files looked like, before anything was hashed.
+    stamps: Vec<Option<Stamp>>,
+    /// Under which all of it will be remembered, if it is not yet.
+    key: Option<SeedKey>,
     path: PathBuf,
 }
 
-fn prepare(
-    opening: Opening,
-    metainfo: Arc<Metainfo>,
-    shared: &Shared,
-    owner: &mpsc::Sender<ToTorrent>,
-    cancel: &AtomicBool,
-) -> Result<Prepared, OpenError> {
-    let Opening { dir, mode, select, paths } = opening;
+/// Looks where the files are and what vouches for them. Blocks, but reads no data.
+pub(crate) fn look(opening: Opening, metainfo: Arc<Metainfo>, shared: &Shared) -> Result<Looked, OpenError> {
+    let Opening { dir, mode, select, paths, proof } = opening;
     let info = &metainfo.info;
     let mut wanted = select.map(|f| f(info)).transpose().map_err(OpenError::Selection)?;
     // What is not mentioned is not wanted: said once, so that all who look agree.
     wanted.iter_mut().for_each(|wanted| wanted.resize(info.files().len(), Priority::Skip));
-    let dir = std::path::absolute(&dir).unwrap_or(dir);
-    let store = open_store(shared, &info.hashes(), &dir, mode)?;
+    let dir = std::path::absolute(&dir).unwrap_or_else(|_| dir.to_path_buf());
+    let store = if mode == Mode::Download { open_store(shared, &info.hashes(), &dir)? } else { None };
+    let key = paths.is_none().then(|| SeedKey::new(&info.hashes(), &dir));
     let safe = sanitise(info);
     let path = top(&dir, &safe, info);
     let layout = Arc::new(Layout::of(info)?);
+    let top_dir = dir.clone();
     let spec = Arc::new(match (paths, mode) {
-        (Some(paths), _) => StorageSpec::existing(layout, paths),
+        (Some(paths), _) => StorageSpec::existing(layout, paths.to_vec()),
         (None, Mode::Download) => {
             let beside = || dir.join(format!(".{}.parts", info.hashes().primary()));
             let parts = store.as_ref().map_or_else(beside, Store::parts_path);
@@ -148,42 +186,140 @@ fn prepare(
         (None, Mode::Seed | Mode::Trusted) => StorageSpec::existing(layout, below(&safe, &dir)),
     });
     let survey = spec.survey()?;
-    let trusted = match mode {
-        Mode::Trusted => Bitfield::full(spec.layout.num_pieces()),
-        Mode::Download | Mode::Seed => trusted(store.as_ref(), &spec.layout, &survey),
+    let stamps = survey.stamps();
+    let trust = Trust { layout: &spec.layout, stamps: &stamps, seeds: shared.seeds.as_ref(), key };
+    let proven = mode == Mode::Trusted || proof == Some(Fingerprint::of(&stamps));
+    let (have, remembered) = match &store {
+        _ if proven => (Bitfield::full(spec.layout.num_pieces()), true),
+        Some(store) => trust.of(|| Ok(store.load()))?,
+        None => trust.of(|| left_by_download(shared, &info.hashes(), &top_dir))?,
     };
-    let mut doubtful = survey.present();
-    for piece in trusted.iter() {
+    let key = key.filter(|_| mode == Mode::Seed && !remembered);
+    let mut doubtful = if have.is_full() { Bitfield::new(have.len()) } else { survey.present() };
+    for piece in have.iter() {
         doubtful.remove(piece);
     }
-    let check = Check { metainfo: &metainfo, layout: &spec.layout, paths: survey.paths(), doubtful };
-    let shelved = check.shelved();
-    let mut have = trusted;
-    if check.doubtful.count() > 0 {
-        have.extend(check.run(owner, cancel)?.iter());
-    }
+    let paths = survey.paths();
     drop(survey);
-    if mode == Mode::Seed && !have.is_full() {
-        return Err(OpenError::Incomplete { missing: have.len() - have.count(), pieces: have.len(), path });
-    }
-    Ok(Prepared { metainfo, spec, store, wanted, have, shelved, path })
+    let check = Check { metainfo: &metainfo, layout: &spec.layout, paths: &paths, doubtful: &doubtful };
+    let shelved = check.shelved();
+    Ok(Looked { metainfo, spec, store, wanted, mode, have, doubtful, shelved, paths, stamps, key, path })
 }
 
-/// Opens the resume data, if there is a place for it. Only who writes needs to be alone.
-fn open_store(
-    shared: &Shared,
-    hashes: &InfoHashes,
-    dir: &Path,
-    mode: Mode,
-) -> Result<Option<Store>, OpenError> {
-    let (Some(state_dir), Mode::Download | Mode::Seed) = (&shared.config.state_dir, mode) else {
-        return Ok(None);
-    };
-    let mut store = Store::open(state_dir, hashes, dir)?;
-    if mode == Mode::Download {
-        store.lock()?;
+/// What may vouch for pieces of these files.
+struct Trust<'a> {
+    layout: &'a Layout,
+    stamps: &'a [Option<Stamp>],
+    seeds: Option<&'a Seeds>,
+    key: Option<SeedKey>,
+}
+
+impl Trust<'_> {
+    /// The pieces that need not be hashed, and whether all are remembered as a seed's. The record is asked for only
+    /// if they are not.
+    fn of(
+        &self,
+        record: impl FnOnce() -> Result<Option<Record>, StoreError>,
+    ) -> Result<(Bitfield, bool), StoreError> {
+        let seeds = self.key.zip(self.seeds);
+        let known = seeds.and_then(|(key, seeds)| seeds.trusted(&key, self.layout, self.stamps));
+        let mut have = known.unwrap_or_else(|| Bitfield::new(self.layout.num_pieces()));
+        if have.is_full() {
+            return Ok((have, true));
+        }
+        let recorded = record()?.map(|record| record.trusted(self.layout, self.stamps));
+        recorded.iter().for_each(|recorded| have.extend(recorded.iter()));
+        Ok((have, false))
     }
+}
+
+impl Looked {
+    /// Whether nothing is to be hashed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.doubtful.count() == 0
+    }
+
+    /// How the files looked.
+    pub(crate) fn print(&self) -> Fingerprint {
+        Fingerprint::of(&self.stamps)
+    }
+
+    pub(crate) const fn metainfo(&self) -> &Arc<Metainfo> {
+        &self.metainfo
+    }
+
+    /// Hashes what is in doubt, on so many threads.
+    pub(crate) fn hash(
+        &mut self,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+        cancel: &AtomicBool,
+    ) -> Result<(), OpenError> {
+        let (metainfo, layout) = (&*self.metainfo, &*self.spec.layout);
+        let check = Check { metainfo, layout, paths: &self.paths, doubtful: &self.doubtful };
+        let found = check.run(threads, progress, cancel)?;
+        self.have.extend(found.iter());
+        Ok(())
+    }
+
+    /// Hashes on all cores, and tells the owner how far it is.
+    fn hash_for(&mut self, owner: &mpsc::Sender<ToTorrent>, cancel: &AtomicBool) -> Result<(), OpenError> {
+        let told = AtomicU64::new(0);
+        let total = self.spec.layout.total_len();
+        let progress = |done: u64| {
+            let last = told.fetch_max(done, Ordering::Relaxed);
+            if last / REPORT_EVERY != done / REPORT_EVERY {
+                // An owner that is busy misses this one and gets a later one.
+                let _ = owner.try_send(ToTorrent::Checking { done, total });
+            }
+        };
+        self.hash(all_cores(), &progress, cancel)
+    }
+
+    /// What is to be shared must be there. If it is, that is noted, to be saved with [`Seeds::save`].
+    pub(crate) fn prove(self, shared: &Shared) -> Result<Self, OpenError> {
+        let (have, pieces) = (self.have.count(), self.have.len());
+        if self.mode == Mode::Seed && !self.have.is_full() {
+            return Err(OpenError::Incomplete { missing: pieces - have, pieces, path: self.path });
+        }
+        if let (Some(key), Some(seeds)) = (self.key, &shared.seeds) {
+            seeds.note(key, &self.stamps);
+        }
+        Ok(self)
+    }
+
+    async fn open(self, shared: &Shared) -> Result<Opened, OpenError> {
+        let Self { metainfo, spec, store, wanted, mode, have, shelved, stamps, path, .. } = self;
+        let layout = Arc::clone(&spec.layout);
+        let (storage, events) = shared.disk.open(spec, have).await?;
+        for (piece, expected) in shelved {
+            storage.check(piece, expected).await;
+        }
+        let have = storage.have();
+        let print = (mode != Mode::Download).then(|| Fingerprint::of(&stamps));
+        // What is only shared is remembered elsewhere.
+        let store = store.filter(|_| mode == Mode::Download).map(Arc::new);
+        Ok(Opened { layout, storage, events, have, wanted, path, store, metainfo, print })
+    }
+}
+
+/// As many threads as the machine runs at once.
+pub(crate) fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Opens the resume data of a download, if there is a place for it. Who writes needs to be alone.
+fn open_store(shared: &Shared, hashes: &InfoHashes, dir: &Path) -> Result<Option<Store>, StoreError> {
+    let Some(state_dir) = shared.state_dir() else { return Ok(None) };
+    let mut store = Store::open(state_dir, hashes, dir)?;
+    store.lock()?;
     Ok(Some(store))
+}
+
+/// What an earlier download into this folder left.
+fn left_by_download(shared: &Shared, hashes: &InfoHashes, dir: &Path) -> Result<Option<Record>, StoreError> {
+    let Some(state_dir) = shared.state_dir() else { return Ok(None) };
+    Ok(Store::open(state_dir, hashes, dir)?.load())
 }
 
 /// Where the torrent as a whole lies: its only file, or its folder.
@@ -201,19 +337,13 @@ fn below(safe: &[Option<SafePath>], dir: &Path) -> Vec<Option<PathBuf>> {
     safe.iter().map(|path| path.as_ref().map(|p| dir.join(p.as_path()))).collect()
 }
 
-/// The pieces that the resume data vouches for.
-fn trusted(store: Option<&Store>, layout: &Layout, survey: &Survey<'_>) -> Bitfield {
-    let record = store.and_then(Store::load);
-    record.map_or_else(|| Bitfield::new(layout.num_pieces()), |r| r.trusted(layout, &survey.stamps()))
-}
-
 /// What is there and not trusted, to be hashed.
 struct Check<'a> {
     metainfo: &'a Metainfo,
     layout: &'a Layout,
     /// Where each file is, if it is anywhere.
-    paths: Vec<Option<PathBuf>>,
-    doubtful: Bitfield,
+    paths: &'a [Option<PathBuf>],
+    doubtful: &'a Bitfield,
 }
 
 impl Check<'_> {
@@ -239,23 +369,15 @@ impl Check<'_> {
         shelved.filter_map(|piece| Some((piece, self.expected(piece)?))).collect()
     }
 
-    /// Hashes on all cores.
-    fn run(&self, owner: &mpsc::Sender<ToTorrent>, cancel: &AtomicBool) -> Result<Bitfield, HashError> {
-        let told = AtomicU64::new(0);
-        let total = self.layout.total_len();
-        let _ = owner.blocking_send(ToTorrent::Checking { done: 0, total });
-        let progress = |done: u64| {
-            let last = told.fetch_max(done, Ordering::Relaxed);
-            if last / REPORT_EVERY != done / REPORT_EVERY {
-                // An owner that is busy misses this one and gets a later one.
-                let _ = owner.try_send(ToTorrent::Checking { done, total });
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    fn run(
+        &self,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+        cancel: &AtomicBool,
+    ) -> Result<Bitfield, HashError> {
         let format = self.metainfo.info.format();
         let want = if self.is_v1_only() { Want { v1: true, v2: false } } else { Want::of(format) };
-        let job =
-            HashJob { paths: &self.paths, layout: self.layout, want, threads, progress: &progress, cancel };
+        let job = HashJob { paths: self.paths, layout: self.layout, want, threads, progress, cancel };
         let expected = |piece| self.doubtful.has(piece).then(|| self.expected(piece)).flatten();
         Ok(hash::check(&job, &expected)?.have)
     }

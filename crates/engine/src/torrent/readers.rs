@@ -109,6 +109,12 @@ impl Readers {
         ready
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&mut self) -> bool {
+        self.forget_the_gone();
+        self.count == 0
+    }
+
     /// Everybody who waits.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (PieceIndex, Reply)> + use<> {
         self.count = 0;

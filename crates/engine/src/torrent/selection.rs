@@ -57,6 +57,7 @@ impl Owner {
         let wanted = change.files.iter().map(|priority| priority.is_wanted()).collect();
         let (done, me) = (opened.storage.select(wanted), self.me.clone());
         self.selection.now = Some(change);
+        self.finished = false;
         self.tasks.spawn(async move {
             let result = done.await;
             let _ = me.send(ToTorrent::Selected(result)).await;
@@ -68,6 +69,7 @@ impl Owner {
         let Data::Open(opened) = &self.data else { return };
         let shared_only = opened.storage.spec().access == Access::ReadOnly;
         self.keeper.gone(opened, self.shared.clock.now(), pieces);
+        (self.finished, self.known) = (false, false);
         let then = if shared_only { "not shared any more" } else { "fetched again" };
         let text = format!("{error}: {} pieces are {then}", pieces.len());
         let _ = self.news.send(TorrentEvent::Warning(text));
@@ -84,6 +86,7 @@ impl Owner {
         let Some(change) = self.selection.now.take() else { return };
         let result = result.map_err(|error| SelectError::Disk(error.to_string()));
         if result.is_ok() {
+            self.basis.wanted = Some(change.files.as_slice().into());
             self.handle(Input::Select(change.files.clone()));
             self.keep(true);
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use samara_engine::{Client, Config, PeerState, Torrent, TorrentEvent};
 use samara_proto::ids::WireHash;
-use samara_proto::metainfo::Metainfo;
+use samara_proto::metainfo::{Format, Metainfo};
 use samara_proto::peer::Departure;
 
 use super::raw::Raw;
@@ -36,9 +36,28 @@ impl Stage {
     pub(crate) async fn with(name: &str, len: usize, config: Config, peers: &[SocketAddr]) -> Self {
         let temp = Temp::new(name);
         let data = random(1, len);
-        let (from, to) = (temp.join("from"), temp.join("to"));
-        fs::write(from.join("data.bin"), &data).unwrap();
+        fs::write(temp.join("from").join("data.bin"), &data).unwrap();
         let metainfo = torrent("data.bin", &data, PIECE);
+        Self::set(temp, data, metainfo, config, peers).await
+    }
+
+    /// A torrent of this format.
+    pub(crate) async fn of(name: &str, format: Format) -> Self {
+        let temp = Temp::new(name);
+        let from = temp.join("from");
+        let metainfo = super::make(&from, format, &[("data.bin", 2_000_001)], PIECE as u32);
+        let data = fs::read(from.join("data.bin")).unwrap();
+        Self::set(temp, data, metainfo, config(), &[]).await
+    }
+
+    async fn set(
+        temp: Temp,
+        data: Vec<u8>,
+        metainfo: Metainfo,
+        config: Config,
+        peers: &[SocketAddr],
+    ) -> Self {
+        let (from, to) = (temp.join("from"), temp.join("to"));
         let leech = Client::start(config).await.unwrap();
         let mut fetched = leech.add(download(&metainfo, &to, peers)).await.unwrap();
         until(&mut fetched, |e| matches!(e, TorrentEvent::Started)).await;

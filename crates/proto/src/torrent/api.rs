@@ -114,14 +114,16 @@ pub enum Input<B> {
         /// As long as the torrent has pieces.
         have: Bitfield,
     },
-    /// A piece that was stored whole was hashed.
+    /// A piece that was stored whole was hashed. If it is wrong its blocks stay with the storage until
+    /// [`Output::Discard`] says which of them are to come again.
     Verified {
         /// Which.
         piece: PieceIndex,
         /// Whether it is right; its data is then written and may be announced and read.
         ok: bool,
-        /// Blocks that are proven wrong, by index in the piece (v2 only; empty if not known).
-        bad: Vec<u32>,
+        /// The SHA-256 of each block that came from a peer, by its index: due if the piece is wrong, or if
+        /// [`Output::Store`] asked for it. What is not known may be left out.
+        digests: Vec<(u32, Sha256Hash)>,
     },
     /// The storage lost what it held of a piece (an error): it is fetched anew if it is wanted, and nobody blamed. If it
     /// was verified, peers are told that we do not have it any more (BEP 54).
@@ -144,6 +146,13 @@ pub enum Input<B> {
     /// everything else, whatever their priority; those that are had or not wanted are left out. The list replaces the one
     /// before. At most the 64 nearest count. Ignored before `Ready`.
     Deadlines(Vec<(PieceIndex, Time)>),
+    /// What [`Output::ReadLeaves`] asked for.
+    Leaves {
+        /// Which piece.
+        piece: PieceIndex,
+        /// The SHA-256 of each of its blocks, as far as they belong to its file; empty if it cannot be read.
+        leaves: Vec<Sha256Hash>,
+    },
     /// Ask for nothing more, for instance because the disk is full. Requests under way are taken back.
     Pause,
     /// Go on after `Pause`.
@@ -189,12 +198,27 @@ pub enum Output<B> {
     Store {
         /// Who sent it.
         peer: PeerKey,
-        /// Which. Never twice the same until `Verified { ok: false }`, `Lost` or a restart.
+        /// Which. Never twice the same until [`Output::Discard`] or a restart.
         block: Block,
         /// Its bytes.
         data: B,
         /// What the piece must hash to.
         expected: Expected,
+        /// The piece failed before: its digests are needed also if it is right.
+        suspected: bool,
+    },
+    /// Let go of these blocks of a piece, if they are there; they come again. In order with `Store`: what was stored
+    /// before is meant, what is stored later is not.
+    Discard {
+        /// Which piece.
+        piece: PieceIndex,
+        /// Which blocks, by index; `None` is all.
+        blocks: Option<Vec<u32>>,
+    },
+    /// Hash the blocks of a piece that is verified (v2), and answer with `Leaves`. At most a few at a time.
+    ReadLeaves {
+        /// Which.
+        piece: PieceIndex,
     },
     /// News for the user.
     Event(TorrentEvent),
@@ -275,6 +299,8 @@ pub struct Stats {
     pub connections: u32,
     /// Known addresses.
     pub candidates: u32,
+    /// Hosts that were banned so far.
+    pub banned: u32,
 }
 
 /// A peer as it is now, for lists.
@@ -310,6 +336,8 @@ pub struct PeerStatus {
     pub peer_choked: bool,
     /// It sent nothing for too long.
     pub snubbed: bool,
+    /// It took part in a piece that was wrong, and gets pieces of its own until it is cleared.
+    pub suspect: bool,
     /// Requests under way.
     pub requests: u32,
     /// Most requests under way, at present.

@@ -11,7 +11,8 @@
 //!
 //! *As a seed* nobody gives, and rates would favour who is near, or who takes and passes nothing on. Debts from the time of
 //! the download are paid; then the slots go round: who is served keeps its slot for [`TURN`], then who waited longest is
-//! next (libtorrent's round robin). Those who gave nothing back, or were seen to keep to themselves what only they were
+//! next (libtorrent's round robin). Who takes far less than a slot carries, as over a slow path, makes room for others.
+//! Those who gave nothing back, or were seen to keep to themselves what only they were
 //! given (`superseed`), come after all others, so that a seed's bytes go where they multiply. What a peer says of itself
 //! counts for nothing: lying about its progress gains nothing.
 //!
@@ -42,6 +43,8 @@ pub(super) struct Contender {
     pub(super) credit: i64,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
     pub(super) dodged: u32,
+    /// When last served it took far less than a slot carries.
+    pub(super) sluggish: bool,
     /// It keeps to itself what a seed gives it.
     pub(super) selfish: bool,
     /// When its last turn began; `None` if it never had one.
@@ -151,7 +154,7 @@ impl Choker {
 fn take_turns(now: Time, mut contenders: Vec<Contender>, slots: usize, turn: u64) -> Chosen {
     let over = |c: &Contender| !c.served || c.last_turn.is_none_or(|began| now.since(began) >= TURN);
     let owed = |c: &Contender| std::cmp::Reverse(c.turns_owed(turn));
-    contenders.sort_by_key(|c| (c.takes_only(), owed(c), over(c), c.last_turn, c.peer));
+    contenders.sort_by_key(|c| (c.takes_only(), c.sluggish, owed(c), over(c), c.last_turn, c.peer));
     contenders.truncate(slots);
     let turns = contenders.iter().filter(|c| over(c)).map(|c| c.peer).collect();
     Chosen { served: contenders.iter().map(|c| c.peer).collect(), turns }
@@ -166,7 +169,16 @@ mod tests {
 
     fn contender(peer: u64, gave: u64) -> Contender {
         let peer = PeerKey(peer);
-        Contender { peer, gave, credit: 0, dodged: 0, selfish: false, last_turn: None, served: false }
+        Contender {
+            peer,
+            gave,
+            credit: 0,
+            dodged: 0,
+            sluggish: false,
+            selfish: false,
+            last_turn: None,
+            served: false,
+        }
     }
 
     fn keys(set: &BTreeSet<PeerKey>) -> Vec<u64> {
@@ -266,6 +278,8 @@ mod tests {
         assert_eq!(choose(vec![selfish, dodger, contender(2, 0), contender(3, 0)]), [2, 3]);
         assert_eq!(choose(vec![selfish, dodger, contender(2, 0), contender(3, 0), owed]), [2, 4]);
         assert_eq!(choose(vec![selfish, dodger]), [0, 1], "there is room");
+        let slow = Contender { sluggish: true, ..contender(5, 0) };
+        assert_eq!(choose(vec![selfish, slow, contender(6, 0)]), [5, 6]);
     }
 
     #[test]

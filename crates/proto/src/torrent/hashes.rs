@@ -2,7 +2,7 @@
 //!
 //! A magnet link brings the roots only. The piece layers come from peers in runs of 512 hashes, each proven by the
 //! root, wanted files first. Files no larger than a piece need nothing: their root is the piece's hash. Requests of
-//! others are answered from what is known; leaves are not kept, so requests for them are refused.
+//! others are answered from what is known; leaves are not kept, see [`super::leaves`] for requests for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -82,6 +82,11 @@ impl Hashes {
     /// The hash of the `n`-th piece of a file larger than a piece, if it is known.
     pub(super) fn piece_hash(&self, file: FileIndex, n: u32) -> Option<Sha256Hash> {
         self.trees.get(&file)?.piece_hash(n)
+    }
+
+    /// The tree of a file larger than a piece.
+    pub(super) fn tree(&self, file: FileIndex) -> Option<&HashTree> {
+        self.trees.get(&file)
     }
 
     /// All layers that are known.

@@ -45,6 +45,7 @@ impl<B> Torrent<B> {
         let pieces = self.shape.as_ref().map_or(0, |s| s.layout.num_pieces());
         self.peers.insert(key, Peer::new(key, addr, outgoing, pieces, self.now));
         self.next_tick = self.next_tick.min(self.now + super::TICK);
+        self.review(key);
         let refused = [
             (self.stopped, Departure::Shutdown),
             (self.roster.is_banned(addr), Departure::Banned),
@@ -166,6 +167,8 @@ impl<B> Torrent<B> {
         if let Some(shape) = &mut self.shape {
             shape.hashes.gone(key);
         }
+        self.leaves.gone(key);
+        self.on_no_leaves(key, None);
         self.ids.retain(|_, k| *k != key);
         self.fill_slots();
         self.ask_everyone();
@@ -204,6 +207,8 @@ impl<B> Torrent<B> {
 
     pub(super) fn ban_addr(&mut self, addr: SocketAddr, violation: Violation) {
         if self.roster.ban(addr) {
+            self.banned += 1;
+            self.blame.banned(addr);
             self.tell(TorrentEvent::Banned { addr, violation });
         }
     }

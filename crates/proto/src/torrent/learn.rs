@@ -117,6 +117,9 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn on_hashes(&mut self, key: PeerKey, request: &HashRequest, hashes: &[u8]) {
+        if self.on_leaf_hashes(key, request, hashes) {
+            return;
+        }
         let Some(shape) = &mut self.shape else { return };
         let layout = shape.layout.clone();
         match shape.hashes.accept(&layout, key, request, hashes) {
@@ -140,6 +143,7 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn on_hash_reject(&mut self, key: PeerKey, request: &HashRequest) {
+        self.on_no_leaves(key, Some(request));
         if let Some(shape) = &mut self.shape {
             shape.hashes.rejected(self.now, key, request);
             self.ask_everyone();
@@ -147,6 +151,7 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn expire_questions(&mut self) {
+        self.expire_leaves();
         if let Some(metadata) = &mut self.metadata {
             metadata.expire(self.now);
         }

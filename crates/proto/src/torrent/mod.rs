@@ -5,7 +5,7 @@
 //! seed, so a run can be repeated from (seed, inputs). Everything it holds per peer, piece and address is bounded.
 //!
 //! Decisions live in machines of their own, which know nothing of each other: the *roster* (addresses), the *picker*
-//! (pieces and blocks, with *rarity* and *partials*), the *window* (requests under way), the *choker*, *metadata* and
+//! (pieces and blocks, with *rarity* and *partials*), *blame* (who sent what of pieces that failed), the *window* (requests under way), the *choker*, *metadata* and
 //! *hashes*. This type carries what one learns to the others. It refuses to: open sockets or files, hash payload, find
 //! peers, limit rates, or serve blocks (connections do that by themselves, once unchoked).
 //!
@@ -13,11 +13,15 @@
 //! its own tests; whole swarms of this type are tested in `samara-sim`.
 
 mod api;
+mod blame;
 mod choker;
 mod hashes;
 mod join;
 mod learn;
+mod leaves;
 mod metadata;
+mod naming;
+mod parole;
 mod partial;
 mod peer;
 mod picker;
@@ -46,9 +50,12 @@ use std::time::Duration;
 pub use api::{
     Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Priority, Source, Stats, TorrentEvent,
 };
+use blame::Blame;
 use choker::Choker;
 use hashes::Hashes;
+use leaves::Leaves;
 use metadata::Metadata;
+use naming::Naming;
 use peer::Peer;
 use picker::Picker;
 use priority::Priorities;
@@ -95,6 +102,9 @@ pub struct Torrent<B> {
     slots: Slots,
     /// How much what is wanted.
     wishes: Priorities,
+    blame: Blame,
+    naming: Naming,
+    leaves: Leaves,
     /// The fetch of the info dictionary, as long as it is not known.
     metadata: Option<Metadata>,
     shape: Option<Shape>,
@@ -110,6 +120,7 @@ pub struct Torrent<B> {
     done: u64,
     wanted: u64,
     wasted: u64,
+    banned: u32,
     down: Rate,
     up: Rate,
     out: VecDeque<Output<B>>,
@@ -124,6 +135,9 @@ impl<B> Torrent<B> {
             choker: Choker::new(now),
             slots: Slots::new(config.upload_slots, now),
             wishes: Priorities::new(config.wanted.clone()),
+            blame: Blame::default(),
+            naming: Naming::default(),
+            leaves: Leaves::new(now),
             config,
             hashes,
             now,
@@ -143,6 +157,7 @@ impl<B> Torrent<B> {
             done: 0,
             wanted: 0,
             wasted: 0,
+            banned: 0,
             down: Rate::new(now),
             up: Rate::new(now),
             out: VecDeque::new(),
@@ -168,8 +183,9 @@ impl<B> Torrent<B> {
             Input::Candidates { source, addrs } => self.on_candidates(source, &addrs),
             Input::Peer { peer, event } => self.on_event(peer, event),
             Input::Ready { have } => self.on_ready(have),
-            Input::Verified { piece, ok, bad } => self.on_verified(piece, ok, &bad),
+            Input::Verified { piece, ok, digests } => self.on_verified(piece, ok, &digests),
             Input::Lost { piece } => self.on_lost(piece),
+            Input::Leaves { piece, leaves } => self.on_leaves(piece, &leaves),
             Input::Select(wanted) => self.on_select(wanted),
             Input::Prioritise { piece, priority } => self.on_prioritise(piece, priority),
             Input::Deadlines(deadlines) => self.on_deadlines(&deadlines),
@@ -288,6 +304,7 @@ impl<B> Torrent<B> {
             seeds: active().filter(|p| p.is_seed()).count() as u32,
             connections: (self.peers.len() + self.roster.connecting()) as u32,
             candidates: self.roster.len() as u32,
+            banned: self.banned,
         }
     }
 

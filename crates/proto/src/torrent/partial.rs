@@ -3,10 +3,16 @@
 //! Bookkeeping only: who gets which piece is the picker's choice. Memory is 16 bytes a block, and only pieces that
 //! were started have a partial. Tested through the picker and against a model.
 
+use std::time::Duration;
+
 use crate::ids::PeerKey;
+use crate::time::Time;
 
 /// Peers that may be asked for one block at a time, in the end game.
 const MOST_ASKED: usize = 3;
+/// A piece that is one peer's alone is open to others after so long: they come only when nothing else is left, and a slow or
+/// silent peer shall not keep them from the last piece.
+const MOST_ALONE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
@@ -31,6 +37,8 @@ pub(super) struct Partial {
     also: Vec<(u32, PeerKey)>,
     /// The peer that fetches this piece alone, if one does.
     pub(super) owner: Option<PeerKey>,
+    /// Since when nobody may help the owner.
+    pub(super) closed: Option<Time>,
 }
 
 /// What became of a block that came.
@@ -53,7 +61,7 @@ impl Partial {
             slots.iter_mut().take(1).for_each(|slot| *slot = Slot::Free);
         }
         let real = slots.iter().filter(|s| **s == Slot::Free).count() as u32;
-        Self { slots, next: 0, free: real, missing: real, real, also: Vec::new(), owner: None }
+        Self { slots, next: 0, free: real, missing: real, real, also: Vec::new(), owner: None, closed: None }
     }
 
     /// Blocks nobody was asked for.
@@ -69,6 +77,21 @@ impl Partial {
     /// No block is here, and none was asked for.
     pub(super) fn is_untouched(&self) -> bool {
         self.free == self.real
+    }
+
+    /// Whether it is another's alone.
+    pub(super) fn is_closed_to(&self, peer: PeerKey, now: Time) -> bool {
+        self.owner != Some(peer) && self.is_closed(now)
+    }
+
+    /// Whether it is somebody's alone.
+    pub(super) fn is_closed(&self, now: Time) -> bool {
+        self.owner.is_some() && self.closed.is_some_and(|at| now.since(at) < MOST_ALONE)
+    }
+
+    /// Nobody else brought or was asked for any of it.
+    pub(super) fn is_only(&self, peer: PeerKey) -> bool {
+        self.senders().chain(self.asked()).all(|(_, other)| other == peer)
     }
 
     /// Takes the first free block for `peer`.
@@ -149,6 +172,13 @@ impl Partial {
             );
         }
         if self.missing == 0 { Arrival::Whole } else { Arrival::New }
+    }
+
+    /// A block that is here is wrong, and is needed again.
+    pub(super) fn spoil(&mut self, index: u32) {
+        let Some(slot @ Slot::Here(_)) = self.slots.get_mut(index as usize) else { return };
+        *slot = Slot::Free;
+        (self.next, self.free, self.missing) = (self.next.min(index), self.free + 1, self.missing + 1);
     }
 
     /// Who sent the blocks that are here, by block.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::api::PeerStatus;
+use super::blame::Standing;
 use super::picker::Pace;
 use super::rate::Rate;
 use super::seeding::Offers;
@@ -21,6 +22,8 @@ const SNUB: Duration = Duration::from_secs(20);
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// A peer that can bring a piece in this time may fetch it alone.
 const ALONE: u64 = 20;
+/// A peer that takes less than this part of what a slot carries is sluggish.
+const SLUGGISH: u64 = 8;
 /// Pieces it allows while we are choked that are remembered (BEP 6 gives 10).
 const MOST_ALLOWED: usize = 64;
 /// What a peer that was not measured yet is thought to take for a block (256 KiB/s), and for a round trip.
@@ -128,6 +131,10 @@ pub(super) struct Peer {
     pub(super) last_turn: Option<Time>,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
     pub(super) dodged: u32,
+    /// When last served it took far less than a slot carries.
+    pub(super) sluggish: bool,
+    /// Bytes sent to it until the last round.
+    up_before: u64,
     /// What it was told of, if it is not to see everything that we have.
     pub(super) offers: Option<Offers>,
     /// What it gave of late.
@@ -142,6 +149,8 @@ pub(super) struct Peer {
     pub(super) starved: bool,
     /// Not asked before: it refused although it does not choke us, or is too slow.
     pub(super) held_until: Time,
+    /// What is known against its host.
+    pub(super) standing: Standing,
 
     pub(super) down: Rate,
     pub(super) up: Rate,
@@ -169,6 +178,8 @@ impl Peer {
             peer_choked: true,
             last_turn: None,
             dodged: 0,
+            sluggish: false,
+            up_before: 0,
             offers: None,
             gave: WindowSum::default(),
             window: Window::new(now),
@@ -177,6 +188,7 @@ impl Peer {
             progress: now,
             starved: false,
             held_until: now,
+            standing: Standing::Clear,
             down: Rate::new(now),
             up: Rate::new(now),
         }
@@ -208,8 +220,13 @@ impl Peer {
         signed(self.down.total()) - signed(self.up.total())
     }
 
-    /// Once a round: notes whether it gives back.
-    pub(super) fn review_giving(&mut self, now: Time) {
+    /// Once a round: notes whether it takes what a slot carries, `turn` bytes, and whether it gives back.
+    pub(super) fn review(&mut self, now: Time, turn: u64) {
+        let took = self.up.total() - self.up_before;
+        self.up_before = self.up.total();
+        if !self.peer_choked {
+            self.sluggish = took < turn / SLUGGISH;
+        }
         if self.gave.get(now) > 0 {
             self.dodged = 0;
         } else if !self.peer_choked && self.useful > 0 {
@@ -257,6 +274,25 @@ impl Peer {
 
     pub(super) fn is_idle(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    /// For how long nothing has been asked of it; `None` if something is.
+    pub(super) fn idle_for(&self, now: Time) -> Option<Duration> {
+        self.is_idle().then(|| now.since(self.progress))
+    }
+
+    /// The pieces of which it was asked for blocks.
+    pub(super) fn asked_pieces(&self) -> BTreeSet<PieceIndex> {
+        self.requests.iter().map(|(block, _)| block.piece).collect()
+    }
+
+    /// Takes the requests for a piece off the list.
+    pub(super) fn forget_piece(&mut self, piece: PieceIndex) -> Vec<Block> {
+        let (gone, kept) =
+            std::mem::take(&mut self.requests).into_iter().partition(|(b, _)| b.piece == piece);
+        self.requests = kept;
+        let gone: VecDeque<(Block, Time)> = gone;
+        gone.into_iter().map(|(block, _)| block).collect()
     }
 
     /// Notes that it was asked for blocks.
@@ -329,6 +365,7 @@ impl Peer {
             peer_interested: self.peer_interested,
             peer_choked: self.peer_choked,
             snubbed: self.window.is_snubbed(),
+            suspect: self.standing == Standing::Suspect,
             requests: self.requests.len() as u32,
             window: self.window.size(),
             round_trip: self.window.round_trip(),

@@ -8,7 +8,9 @@
 //! A fast peer fetches pieces alone, and neighbours in a row, up to [`RUN`] bytes: the hash and write cursors of the
 //! disk like that, and one sender of a bad piece is known at once. Slow peers share pieces, so that few are begun and
 //! not done. One that fell silent, if there is nothing to share, begins what most peers have, and not the rarest, which
-//! others wait for. A piece that failed is fetched alone whoever asks.
+//! others wait for. A piece that failed is fetched alone whoever asks, and a suspect gets no others; such pieces are
+//! closed to everyone else for a while ([`Partial::is_closed_to`]), if they have a deadline no longer than
+//! [`ALONE_AFTER`] beyond it.
 //!
 //! The cost is O(1) a block, and per piece O(started pieces) at worst or what [`Rarity`] says. At most
 //! [`MOST_STARTED`] pieces are under way. Availability, the wanted set and the started pieces meet only here, so that
@@ -44,7 +46,7 @@ const END_GAME: usize = 16;
 const END_GAME_SCAN: usize = 4096;
 /// Late blocks of one urgent piece asked of another peer at once.
 const MOST_LATE: usize = 16;
-/// A piece that failed is for one peer alone until so long after its deadline.
+/// A piece that failed, or that a suspect fetches, is for one peer alone at most until so long after its deadline.
 const ALONE_AFTER: Duration = Duration::from_secs(2);
 /// Pieces that failed and are remembered as such.
 const MOST_FAILED: usize = 1024;
@@ -61,8 +63,11 @@ pub(super) struct Asker<'a> {
     pub(super) snubbed: bool,
     /// It has no request under way.
     pub(super) idle: bool,
+    /// It gets only pieces that nobody else contributes to.
+    pub(super) confined: bool,
     /// How soon it brings what it is asked for.
     pub(super) pace: Pace,
+    /// The present.
     pub(super) now: Time,
     /// The piece it is at, updated here.
     pub(super) current: &'a mut Option<PieceIndex>,
@@ -233,12 +238,13 @@ impl Picker {
         self.pick_urgent(asker, goal, out);
         while out.len() < goal {
             // A peer may lose a piece (BEP 54) that it was asked for in part.
-            let going_on = asker.current.filter(|p| asker.has.has(*p) && self.is_free_for_all(*p));
+            let may_go_on = |p: &PieceIndex| self.is_free_for_all(*p) && self.may_have(*p, asker);
+            let going_on = asker.current.filter(|p| asker.has.has(*p) && may_go_on(p));
             let Some(piece) = going_on.or_else(|| self.next_piece(asker)) else { break };
             *asker.current = Some(piece);
             self.take_from(piece, asker.peer, goal, out);
         }
-        if out.len() == before && asker.idle && self.all_asked() {
+        if out.len() == before && asker.idle && !asker.confined && self.all_asked(asker.now) {
             self.pick_busy(asker, n.min(END_GAME), out);
         }
     }
@@ -251,7 +257,6 @@ impl Picker {
                 return;
             }
             let Some(piece) = self.urgent_piece(index, asker, out.len() - before) else { continue };
-            self.claim_failed(piece, asker.peer);
             while out.len() < goal
                 && let Some(block) = self.urgent_block(index, asker, out.len() - before)
             {
@@ -266,11 +271,20 @@ impl Picker {
         let suits =
             |d: &&Deadline| asker.has.has(d.piece) && d.suits(asker.now, asker.peer, asker.pace.nth(n));
         let (piece, at) = self.urgent.get(index).filter(suits).map(|d| (d.piece, d.at))?;
-        // Only what failed is left to one peer, and that not for long.
-        let alone = self.failed.contains(&piece) && asker.now < at + ALONE_AFTER;
-        let owner = self.started.get(&piece).and_then(|partial| partial.owner).filter(|_| alone);
-        let begun = self.started.contains_key(&piece) || self.start(piece);
-        (begun && owner.is_none_or(|owner| owner == asker.peer)).then_some(piece)
+        self.begin_urgent(piece, asker);
+        // What is one peer's alone is so not for long.
+        let late = !asker.confined && asker.now >= at + ALONE_AFTER;
+        (self.started.contains_key(&piece) && (late || self.may_have(piece, asker))).then_some(piece)
+    }
+
+    /// Starts a piece, if it is not, and makes it the peer's alone if it failed or the peer is a suspect.
+    fn begin_urgent(&mut self, piece: PieceIndex, asker: &Asker<'_>) {
+        let fresh = self.start(piece);
+        let nobodys = |part: &Partial| part.owner.is_none() && part.free() > 0;
+        let alone = if asker.confined { fresh } else { self.failed.contains(&piece) };
+        if alone && self.started.get(&piece).is_some_and(nobodys) {
+            self.claim(piece, asker);
+        }
     }
 
     /// A free block of the urgent piece at `index`, or one that is late, for a peer that was given `n` blocks just now.
@@ -297,7 +311,7 @@ impl Picker {
     ) {
         let goal = out.len() + n;
         for &piece in allowed.iter().filter(|p| asker.has.has(**p)) {
-            if out.len() < goal && (self.has_free(piece) || self.start(piece)) {
+            if out.len() < goal && self.may_take(piece, asker) {
                 self.take_from(piece, asker.peer, goal, out);
             }
         }
@@ -322,37 +336,52 @@ impl Picker {
         self.has_free(piece) && !self.urgent.contains(piece)
     }
 
-    /// Nothing is left of which nobody was asked.
-    pub(super) fn all_asked(&self) -> bool {
+    /// Whether `asker` may contribute to a piece, if it is started.
+    fn may_have(&self, piece: PieceIndex, asker: &Asker<'_>) -> bool {
+        let Some(partial) = self.started.get(&piece) else { return true };
+        let own = partial.owner == Some(asker.peer) && partial.closed.is_some();
+        if asker.confined { own } else { !partial.is_closed_to(asker.peer, asker.now) }
+    }
+
+    /// Whether a piece that `asker` is to have at any price has blocks for it; starts it if need be.
+    fn may_take(&mut self, piece: PieceIndex, asker: &Asker<'_>) -> bool {
+        if self.start(piece) && (asker.confined || self.failed.contains(&piece)) {
+            self.claim(piece, asker);
+        }
+        self.has_free(piece) && self.may_have(piece, asker)
+    }
+
+    /// Nothing is left of which nobody was asked, but for what is somebody's alone.
+    pub(super) fn all_asked(&self, now: Time) -> bool {
+        let closed = |p: &PieceIndex| self.started.get(p).is_some_and(|part| part.is_closed(now));
         let asked = |piece| {
-            if self.started.contains_key(&piece) { !self.has_free(piece) } else { !self.may_start(piece) }
+            let begun = self.started.contains_key(&piece);
+            if begun { !self.has_free(piece) || closed(&piece) } else { !self.may_start(piece) }
         };
-        let nothing_else = self.rarity.open_count() == 0 && self.shared.is_empty() && self.owned.is_empty();
-        nothing_else && self.urgent.pieces().all(asked)
+        let nothing_open = self.rarity.open_count() == 0 && self.shared.is_empty();
+        nothing_open && self.owned.iter().all(closed) && self.urgent.pieces().all(asked)
     }
 
     /// The piece to go on with when the current one has no free block.
     fn next_piece(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
-        let shared = self.best_of(&self.shared, asker.has);
+        let shared = self.best_of(&self.shared, asker);
         // The order is that of priorities first.
         let outranked =
-            |p: &PieceIndex| self.rarity.highest_open().is_some_and(|open| open > self.rarity.priority(*p));
-        let shared_first = shared.filter(|p| !outranked(p));
-        if let Some(piece) = shared_first {
-            self.claim(piece, asker);
-            return Some(piece);
-        }
-        if let Some(piece) = self.fresh_piece(asker, shared) {
+            |p: PieceIndex| self.rarity.highest_open().is_some_and(|open| open > self.rarity.priority(p));
+        let begins = shared.is_none_or(outranked);
+        let fresh = if begins { self.fresh_piece(asker, shared) } else { None };
+        if let Some(piece) = fresh {
             self.start(piece);
-            self.claim(piece, asker);
-            return Some(piece);
         }
-        shared.or_else(|| self.best_of(&self.owned, asker.has))
+        let Some(piece) = fresh.or(shared) else { return self.best_of(&self.owned, asker) };
+        self.claim(piece, asker);
+        Some(piece)
     }
 
-    /// The first of `pieces` that a peer has and that is wanted most.
-    fn best_of(&self, pieces: &BTreeSet<PieceIndex>, has: &Bitfield) -> Option<PieceIndex> {
-        let mut of_peer = pieces.iter().copied().filter(|p| has.has(*p));
+    /// The first of `pieces` that `asker` has and may contribute to, and that is wanted most.
+    fn best_of(&self, pieces: &BTreeSet<PieceIndex>, asker: &Asker<'_>) -> Option<PieceIndex> {
+        let may = |p: &PieceIndex| asker.has.has(*p) && self.may_have(*p, asker);
+        let mut of_peer = pieces.iter().copied().filter(may);
         if !self.rarity.has_levels() {
             return of_peer.next();
         }
@@ -388,25 +417,15 @@ impl Picker {
         (!next.0.is_multiple_of(run) && has.has(next) && self.rarity.is_open(next)).then_some(next)
     }
 
-    /// Makes a fast peer fetch the piece alone; so does one that failed before, to find out who lied.
+    /// Makes a fast peer fetch the piece alone; and a suspect, or whoever takes a piece that failed before, so that who
+    /// lied is found out: then nobody may help.
     fn claim(&mut self, piece: PieceIndex, asker: &Asker<'_>) {
-        if asker.fast && !self.sequential {
-            self.own(piece, asker.peer);
-        }
-        self.claim_failed(piece, asker.peer);
-    }
-
-    fn claim_failed(&mut self, piece: PieceIndex, peer: PeerKey) {
-        if self.failed.contains(&piece) {
-            self.own(piece, peer);
-        }
-    }
-
-    fn own(&mut self, piece: PieceIndex, peer: PeerKey) {
-        if let Some(partial) = self.started.get_mut(&piece) {
-            partial.owner = Some(peer);
-            self.index(piece);
-        }
+        let closed = asker.confined || self.failed.contains(&piece);
+        let alone = (asker.fast && !self.sequential) || closed;
+        let Some(partial) = self.started.get_mut(&piece).filter(|_| alone) else { return };
+        partial.owner = Some(asker.peer);
+        partial.closed = closed.then_some(asker.now);
+        self.index(piece);
     }
 
     /// Fewer pieces the larger they are.
@@ -432,8 +451,9 @@ impl Picker {
     fn pick_busy(&mut self, asker: &Asker<'_>, n: usize, out: &mut Vec<Block>) {
         let from = PieceIndex(self.rng.below(u64::from(self.layout.num_pieces())) as u32);
         let around = self.started.range(from..).chain(self.started.range(..from));
-        let pieces =
-            around.filter(|(p, part)| asker.has.has(**p) && self.wanted.has(**p) && !part.is_whole());
+        let pieces = around
+            .filter(|(p, part)| asker.has.has(**p) && self.wanted.has(**p) && !part.is_whole())
+            .filter(|(_, part)| !part.is_closed_to(asker.peer, asker.now));
         let first = self.rng.below(u64::from(u32::MAX)) as u32;
         let blocks = pieces.flat_map(|(p, part)| part.busy(asker.peer, first).map(|i| i.map(|i| (*p, i))));
         let chosen: Vec<_> = blocks.take(END_GAME_SCAN).flatten().take(n).collect();
@@ -463,6 +483,22 @@ impl Picker {
             self.started.remove(&piece);
         }
         self.refresh(piece);
+    }
+
+    /// Makes `piece` the business of `peer` alone, if nobody else contributed to it. True if so.
+    pub(super) fn confine(&mut self, piece: PieceIndex, peer: PeerKey, now: Time) -> bool {
+        let Some(partial) = self.started.get_mut(&piece).filter(|part| part.is_only(peer)) else {
+            return false;
+        };
+        partial.owner = Some(peer);
+        partial.closed = Some(now);
+        self.index(piece);
+        true
+    }
+
+    /// Who sent the blocks that are here of a started piece.
+    pub(super) fn senders(&self, piece: PieceIndex) -> impl Iterator<Item = (u32, PeerKey)> + '_ {
+        self.started.get(&piece).into_iter().flat_map(Partial::senders)
     }
 
     /// Takes away the sole right of `peer` to `piece`, because it left or fell silent.
@@ -523,6 +559,14 @@ impl Picker {
         }
         self.refresh(piece);
         Some(partial)
+    }
+
+    /// These blocks of a whole piece are wrong; the rest is proven right, and stays. Anybody may bring them.
+    pub(super) fn spoil(&mut self, piece: PieceIndex, blocks: &[u32]) {
+        let Some(partial) = self.started.get_mut(&piece) else { return };
+        blocks.iter().for_each(|index| partial.spoil(*index));
+        (partial.owner, partial.closed) = (None, None);
+        self.index(piece);
     }
 
     fn refresh_all(&mut self) {

@@ -6,7 +6,7 @@
 
 use super::api::{Expected, Output};
 use super::peer::Overdue;
-use super::picker::{Asker, Picker, Received};
+use super::picker::{Asker, Received};
 use super::{KICK, Shape, Torrent};
 use crate::ids::{Block, PeerKey, PieceIndex};
 use crate::peer::Command;
@@ -62,7 +62,8 @@ impl<B> Torrent<B> {
         match (received, &self.shape) {
             (Received::New | Received::Whole, Some(shape)) => {
                 let expected = shape.expected(block.piece);
-                self.out.push_back(Output::Store { peer: key, block, data, expected });
+                let suspected = self.blame.awaits(block.piece);
+                self.out.push_back(Output::Store { peer: key, block, data, expected, suspected });
             }
             _ => self.wasted += u64::from(block.len),
         }
@@ -79,19 +80,24 @@ impl<B> Torrent<B> {
         }
     }
 
+    /// For how many blocks a peer may be asked now; `None` if for none.
+    fn room(&self, key: PeerKey) -> Option<usize> {
+        let room = self.peers.get(&key)?.room(self.now);
+        (room > 0 && !self.paused).then_some(room)
+    }
+
     /// Asks a peer for more, if a good part of its window is free.
     pub(super) fn refill(&mut self, key: PeerKey) {
-        let (Some(picker), Some(shape), false) = (&mut self.picker, &self.shape, self.paused) else { return };
+        let Some(room) = self.room(key) else { return };
+        let bounds = self.bounds(key);
+        let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let room = peer.room(self.now);
-        if room == 0 {
-            return;
-        }
         let mut blocks = Vec::with_capacity(room);
         let (fast, idle) = (peer.is_fast(shape.info.piece_length()), peer.is_idle());
         let (now, pace, snubbed) = (self.now, peer.pace(), peer.window.is_snubbed());
-        let (has, current) = (&peer.has, &mut peer.current);
-        let mut asker = Asker { peer: key, has, fast, snubbed, idle, pace, now, current };
+        let (has, confined) = bounds.as_ref().map_or((&peer.has, false), |b| (&b.has, b.confined));
+        let current = &mut peer.current;
+        let mut asker = Asker { peer: key, has, fast, snubbed, idle, confined, pace, now, current };
         if peer.choked {
             picker.pick_of(&peer.allowed, &asker, room, &mut blocks);
         } else {
@@ -159,7 +165,7 @@ impl<B> Torrent<B> {
 
     /// Takes blocks away from peers that do not bring them.
     pub(super) fn chase_silent(&mut self) {
-        let end_game = self.picker.as_ref().is_some_and(Picker::all_asked);
+        let end_game = self.picker.as_ref().is_some_and(|picker| picker.all_asked(self.now));
         let serving = self.peers.values().filter(|p| p.serves()).count();
         for key in self.active() {
             let Some(peer) = self.peers.get_mut(&key) else { continue };

@@ -57,7 +57,7 @@ pub(super) struct Roster {
 }
 
 /// What a ban falls on: the host, whatever its port; but on this machine each port is another peer.
-fn host(addr: SocketAddr) -> SocketAddr {
+pub(super) fn host(addr: SocketAddr) -> SocketAddr {
     let ip = addr.ip().to_canonical();
     SocketAddr::new(ip, if ip.is_loopback() { addr.port() } else { 0 })
 }

@@ -26,7 +26,7 @@ use crate::time::Time;
 const AHEAD: Duration = Duration::from_millis(1500);
 /// Pieces on offer beyond that: one under way, one that follows.
 const SPARE: u64 = 2;
-/// A peer with nothing on offer for so long may fetch what others are fetching.
+/// A peer with nothing on offer for so long may fetch what others are fetching; at once if the line is not full.
 const IDLE: Duration = Duration::from_secs(2);
 /// Pieces after which one can tell whether a peer passes on.
 const TRIAL: u64 = 4;
@@ -120,12 +120,13 @@ impl<B> Torrent<B> {
     /// Tells a peer that is served of as much as it is to fetch.
     pub(super) fn offer_more(&mut self, key: PeerKey) {
         let now = self.now;
+        let slack = self.slots.is_slack(self.up.get());
         let Some(piece_length) = self.layout().map(|layout| layout.piece_length()) else { return };
         let Some(peer) = self.peers.get_mut(&key).filter(|p| !p.peer_choked && p.is_active()) else { return };
         let (Some(offers), Some(picker)) = (&mut peer.offers, &mut self.picker) else { return };
         let Some(spread) = &mut picker.spread else { return };
         let open = offers.open(peer.up.total(), piece_length);
-        let mut idle = open == 0 && now.since(offers.busy) >= IDLE;
+        let mut idle = open == 0 && (slack || now.since(offers.busy) >= IDLE);
         let most = amount(peer.up.get(), piece_length, offers.boost).saturating_add(offers.alone);
         for _ in open..most {
             let Some(piece) = spread.next(&peer.has, &offers.told, idle) else { break };

@@ -6,7 +6,7 @@
 //! upload (BEP 21), and when more is wanted, or something is lost, that this is over. Costs O(pieces) for a selection,
 //! O(peers) for the priority or the loss of one piece, and O(peers) for each deadline once a second.
 
-use super::api::{Priority, TorrentEvent};
+use super::api::{Output, Priority, TorrentEvent};
 use super::{Shape, Torrent};
 use crate::ids::PieceIndex;
 use crate::peer::Command;
@@ -81,11 +81,22 @@ impl<B> Torrent<B> {
         self.feed_starved();
     }
 
-    /// Looks how soon peers could bring what has a deadline.
+    /// Looks how soon peers could bring what has a deadline. Suspects do not count, nor who is not to bring a piece: others
+    /// shall not wait for them.
     pub(super) fn survey(&mut self) {
-        let Some(picker) = self.picker.as_mut().filter(|picker| picker.has_deadlines()) else { return };
+        if self.picker.as_ref().is_none_or(|picker| !picker.has_deadlines()) {
+            return;
+        }
         let serving = self.peers.values().filter(|p| p.serves());
-        picker.survey(serving.map(|p| (p.key, &p.has, p.pace().nth(0))));
+        let bounds: Vec<_> = serving.map(|p| (p.key, self.bounds(p.key))).collect();
+        let peers = &self.peers;
+        let sights = bounds.iter().filter_map(|(key, bounds)| {
+            let peer = peers.get(key).filter(|_| bounds.as_ref().is_none_or(|b| !b.confined))?;
+            Some((*key, bounds.as_ref().map_or(&peer.has, |b| &b.has), peer.pace().nth(0)))
+        });
+        if let Some(picker) = &mut self.picker {
+            picker.survey(sights);
+        }
     }
 
     /// The storage lost a piece, whole or in the making.
@@ -96,6 +107,9 @@ impl<B> Torrent<B> {
         let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
         let Some(partial) = picker.reject(piece) else { return };
         let layout = shape.layout.clone();
+        self.naming.close(piece);
+        // What is stored and not looked at yet would mix with what comes now.
+        self.out.push_back(Output::Discard { piece, blocks: None });
         for (index, peer) in partial.asked() {
             self.take_back(peer, layout.block(piece, index));
         }

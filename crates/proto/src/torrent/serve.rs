@@ -17,6 +17,7 @@ fn contender(now: Time, peer: &mut Peer) -> Contender {
         gave: peer.gave.get(now),
         credit: peer.credit(),
         dodged: peer.dodged,
+        sluggish: peer.sluggish,
         selfish: peer.offers.as_ref().is_some_and(Offers::keeps_to_itself),
         last_turn: peer.last_turn,
         served: !peer.peer_choked,
@@ -82,13 +83,14 @@ impl<B> Torrent<B> {
     /// Gives the slots anew.
     pub(super) fn rechoke(&mut self) {
         let now = self.now;
-        self.peers.values_mut().for_each(|peer| peer.review_giving(now));
+        let turn = self.slots.turn();
+        self.peers.values_mut().for_each(|peer| peer.review(now, turn));
         let wanting = self.peers.values_mut().filter(|p| p.wants());
         let contenders: Vec<_> = wanting.map(|p| contender(now, p)).collect();
-        self.slots.climb(now, contenders.len() > self.slots.count());
+        self.slots.climb(now, self.up.get(), contenders.len() > self.slots.count());
         let everyone: Vec<_> = contenders.iter().map(|c| c.peer).collect();
         let slots = self.slots.count();
-        let chosen = self.choker.choose(now, contenders, slots, self.slots.turn(), self.complete);
+        let chosen = self.choker.choose(now, contenders, slots, turn, self.complete);
         self.note_turns(&chosen);
         let (served, choked): (Vec<PeerKey>, Vec<PeerKey>) =
             everyone.into_iter().partition(|key| chosen.served.contains(key));
@@ -116,6 +118,9 @@ impl<B> Torrent<B> {
     }
 
     pub(super) fn on_hash_request(&mut self, key: PeerKey, request: HashRequest) {
+        if self.read_leaves(key, &request) {
+            return;
+        }
         let answer = self.shape.as_ref().and_then(|shape| shape.hashes.answer(&request));
         let command = match answer {
             Some(hashes) => Command::Hashes(request, hashes),

@@ -7,7 +7,8 @@
 //! they were chosen.
 //!
 //! The peers may be slower than that assumes. So when more want something than are served, one slot more is tried for a
-//! while: it stays if more leaves than before. libtorrent's rate-based choker climbs likewise, by a threshold for each
+//! while: it stays if more leaves than ever before. And while far less leaves than did before, since those who are served
+//! have become slow, one slot more is opened every round. libtorrent's rate-based choker climbs likewise, by a threshold for each
 //! slot.
 
 use std::time::Duration;
@@ -78,9 +79,20 @@ impl Slots {
         self.best = rate.max(self.best - self.best / FADE);
     }
 
-    /// Once a round: more peers want something than are served, or not.
-    pub(super) fn climb(&mut self, now: Time, contended: bool) {
+    /// Far less leaves than could: `rate` bytes a second of what left at best.
+    pub(super) const fn is_slack(&self, rate: u64) -> bool {
+        rate < self.best / 4 * 3
+    }
+
+    /// Once a round: `rate` bytes a second leave, and more peers want something than are served, or not.
+    pub(super) fn climb(&mut self, now: Time, rate: u64, contended: bool) {
         if !contended {
+            return;
+        }
+        if self.is_slack(rate) {
+            // Slow peers hold the slots. Not without end: where the path is what is slow, more only crowd it.
+            self.extra = (self.extra + 1).min(self.base());
+            self.climb = Climb::Rest(now + REST);
             return;
         }
         self.climb = match self.climb {
@@ -118,7 +130,7 @@ mod tests {
         for round in 1..=180 {
             let rate = capacity.min(slots.count() as u64 * each);
             (0..10).for_each(|_| slots.measure(rate));
-            slots.climb(at(round * 10), true);
+            slots.climb(at(round * 10), rate, true);
         }
         slots.count()
     }
@@ -142,14 +154,22 @@ mod tests {
     }
 
     #[test]
+    fn opens_more_while_slow_peers_hold_the_slots() {
+        let mut slots = Slots::new(None, at(0));
+        slots.measure(1 << 20);
+        (1..=10).for_each(|round| slots.climb(at(round * 10), 1 << 16, true));
+        assert_eq!(slots.count(), 10);
+    }
+
+    #[test]
     fn stands_still_without_contention_and_where_it_is_fixed() {
         let mut slots = Slots::new(None, at(0));
         slots.measure(1 << 20);
-        (1..100).for_each(|round| slots.climb(at(round * 10), false));
+        (1..100).for_each(|round| slots.climb(at(round * 10), 1 << 20, false));
         assert_eq!(slots.count(), 5);
         let mut fixed = Slots::new(Some(3), at(0));
         fixed.measure(1 << 30);
-        (1..100).for_each(|round| fixed.climb(at(round * 10), true));
+        (1..100).for_each(|round| fixed.climb(at(round * 10), 1 << 30, true));
         assert_eq!(fixed.count(), 3);
     }
 

@@ -1,9 +1,12 @@
 //! The torrent by itself, its peers played by the test. Whole swarms are in `samara-sim`.
 
+mod leaves;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::{BLOCK_LEN, Block, PieceIndex, WireHash};
+use crate::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash, WireHash};
+use crate::merkle::leaf;
 use crate::peer::{Extended, Hello, Violation};
 
 mod selection;
@@ -85,8 +88,8 @@ impl Driver {
         self.event(peer, Event::Block { block, data: 0 })
     }
 
-    fn verdict(&mut self, piece: u32, ok: bool, bad: &[u32]) -> Vec<Out> {
-        self.give(Input::Verified { piece: PieceIndex(piece), ok, bad: bad.to_vec() })
+    fn verdict(&mut self, piece: u32, ok: bool, digests: &[(u32, Sha256Hash)]) -> Vec<Out> {
+        self.give(Input::Verified { piece: PieceIndex(piece), ok, digests: digests.to_vec() })
     }
 }
 
@@ -194,19 +197,106 @@ fn a_lone_liar_is_banned_and_its_piece_comes_from_another() {
     assert_eq!(disconnected(&again), [(3, Departure::Banned)]);
 }
 
+/// What the disk says of blocks of these contents.
+fn digests(contents: &[&str]) -> Vec<(u32, Sha256Hash)> {
+    (0..).zip(contents.iter().map(|text| leaf(text.as_bytes()))).collect()
+}
+
+/// A torrent of two pieces of two blocks, of which the first came from both peers, each one block, and was wrong.
+fn spoiled() -> Driver {
+    let mut driver = Driver::new(2, 2);
+    let blocks = driver.seed(1);
+    driver.seed(2);
+    let half: Vec<_> = blocks.iter().filter(|b| b.piece.0 == 0).copied().collect();
+    blocks.iter().filter(|b| **b != half[0]).for_each(|b| drop(driver.event(1, Event::Rejected(*b))));
+    driver.wait(Duration::from_millis(10));
+    driver.bring(1, half[0]);
+    driver.bring(2, half[1]);
+    let out = driver.verdict(0, false, &digests(&["a", "lie"]));
+    assert!(disconnected(&out).is_empty(), "one does not know yet");
+    driver
+}
+
+fn suspects(driver: &Driver) -> Vec<u64> {
+    driver.torrent.peers().filter(|p| p.suspect).map(|p| p.peer.0).collect()
+}
+
+/// Whether anything is stored with a wish for digests.
+fn suspected(out: &[Out]) -> bool {
+    out.iter().any(|o| matches!(o, Output::Store { suspected: true, .. }))
+}
+
 #[test]
-fn of_several_senders_only_the_proven_liar_goes() {
-    for (bad, gone) in [(&[1u32][..], vec![2]), (&[], vec![])] {
-        let mut driver = Driver::new(1, 2);
-        let blocks = driver.seed(1);
-        driver.seed(2);
-        driver.event(1, Event::Rejected(blocks[1]));
-        driver.wait(Duration::from_millis(10));
-        driver.bring(1, blocks[0]);
-        driver.bring(2, blocks[1]);
-        let out = driver.verdict(0, false, bad);
-        assert_eq!(disconnected(&out).iter().map(|(p, _)| *p).collect::<Vec<_>>(), gone);
+fn of_several_senders_the_liar_goes_when_the_piece_comes_again() {
+    let mut driver = spoiled();
+    assert_eq!(suspects(&driver), [1, 2]);
+    let asked = driver.seed(3);
+    let again: Vec<_> = asked.iter().filter(|b| b.piece.0 == 0).copied().collect();
+    assert_eq!(again.len(), 2, "one that did not take part fetches it, alone");
+    assert!(suspected(&driver.bring(3, again[0])));
+    driver.bring(3, again[1]);
+    let out = driver.verdict(0, true, &digests(&["a", "b"]));
+    assert_eq!(disconnected(&out), [(2, Departure::Violation(Violation::BadPieces))]);
+    assert_eq!((suspects(&driver), driver.torrent.stats().banned), (vec![], 1));
+}
+
+#[test]
+fn a_liar_that_left_is_banned_all_the_same() {
+    let mut driver = spoiled();
+    driver.event(2, Event::Closed(Departure::Io));
+    driver.seed(3).into_iter().filter(|b| b.piece.0 == 0).for_each(|b| drop(driver.bring(3, b)));
+    let out = driver.verdict(0, true, &digests(&["a", "b"]));
+    let banned = |o: &Out| matches!(o, Output::Event(TorrentEvent::Banned { addr: a, .. }) if *a == addr(2));
+    assert!(out.iter().any(banned));
+    let again = driver.give(Input::Connected { peer: PeerKey(4), addr: addr(2), outgoing: false });
+    assert_eq!(disconnected(&again), [(4, Departure::Banned)]);
+}
+
+#[test]
+fn a_suspect_that_comes_back_is_still_one() {
+    let mut driver = spoiled();
+    driver.event(2, Event::Closed(Departure::Io));
+    driver.give(Input::Connected { peer: PeerKey(7), addr: addr(2), outgoing: false });
+    assert_eq!(suspects(&driver), [1, 7]);
+}
+
+#[test]
+fn a_right_piece_of_its_own_clears_a_suspect_and_a_wrong_one_convicts_it() {
+    for ok in [true, false] {
+        let mut driver = spoiled();
+        // What was asked of it of the other piece was asked of nobody else: that is its own now.
+        assert!(driver.seed(3).iter().all(|b| b.piece.0 == 0), "nobody helps it");
+        let layout = driver.torrent.layout().unwrap().clone();
+        layout.blocks(PieceIndex(1)).for_each(|b| drop(driver.bring(2, b)));
+        let out = driver.verdict(1, ok, &[]);
+        assert_eq!(disconnected(&out).iter().any(|(peer, _)| *peer == 2), !ok);
+        assert_eq!(suspects(&driver), [1]);
     }
+}
+
+#[test]
+fn suspects_get_on_with_it_if_nobody_else_is_there() {
+    let (mut driver, mut came) = (spoiled(), BTreeMap::new());
+    let layout = driver.torrent.layout().unwrap().clone();
+    // Piece 1 was asked of the second one, which has it in mind.
+    let mut asked: Vec<_> = layout.blocks(PieceIndex(1)).map(|b| (2, b)).collect();
+    for _ in 0..6 {
+        let mut out = Vec::new();
+        for (peer, block) in std::mem::take(&mut asked) {
+            out.extend(driver.bring(peer, block));
+            *came.entry(block.piece.0).or_insert(0) += 1;
+        }
+        for piece in [0, 1].into_iter().filter(|piece| came.get(piece) == Some(&2)) {
+            out.extend(driver.verdict(piece, true, &digests(&["a", "lie"])));
+        }
+        came.retain(|_, n| *n < 2);
+        out.extend(driver.wait(Duration::from_secs(1)));
+        asked.extend(
+            [1, 2].into_iter().flat_map(|peer| requests(&out, peer).into_iter().map(move |b| (peer, b))),
+        );
+    }
+    assert!(driver.torrent.is_complete(), "{:?}", driver.torrent.stats());
+    assert_eq!(driver.torrent.stats().banned, 0, "what they sent was right: the disk had erred");
 }
 
 #[test]
@@ -402,8 +492,8 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
         1 => prop::collection::vec(address(), 0..3)
             .prop_map(|addrs| Input::Candidates { source: Source::Pex, addrs }),
         1 => (0u32..6).prop_map(|n| Input::Ready { have: Bitfield::new(n) }),
-        3 => (piece(), any::<bool>(), prop::collection::vec(0u32..3, 0..2))
-            .prop_map(|(piece, ok, bad)| Input::Verified { piece, ok, bad }),
+        3 => (piece(), any::<bool>(), prop::collection::vec((0u32..3, (0u8..2).prop_map(|n| Sha256Hash([n; 32]))), 0..3))
+            .prop_map(|(piece, ok, digests)| Input::Verified { piece, ok, digests }),
         1 => piece().prop_map(|piece| Input::Lost { piece }),
         1 => prop::collection::vec(priority(), 0..2).prop_map(Input::Select),
         1 => (piece(), prop::option::of(priority()))

@@ -375,7 +375,7 @@ impl Stock {
             return self.ask(key);
         };
         let expected = Expected { v1: self.info.piece_hash_v1(block.piece), v2: None };
-        self.out.push_back(Output::Store { peer: key, block, data, expected });
+        self.out.push_back(Output::Store { peer: key, block, data, expected, suspected: false });
         for other in others {
             self.peers
                 .get_mut(&other)
@@ -393,6 +393,7 @@ impl Stock {
         let len = u64::from(self.layout.piece_len(piece));
         if !ok {
             self.stats.wasted += len;
+            self.out.push_back(Output::Discard { piece, blocks: None });
             return self.blame(&senders);
         }
         self.stats.done += len;

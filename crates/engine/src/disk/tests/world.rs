@@ -174,12 +174,17 @@ impl World {
         blocks.filter(|b| !self.layout.is_pad(b)).collect()
     }
 
+    /// What the disk says of these blocks, if all is right.
+    pub(super) fn digests(&self, blocks: &[Block]) -> Digests {
+        blocks.iter().map(|block| (block.index(), merkle::leaf(&self.bytes(block)))).collect()
+    }
+
     pub(super) async fn job(&self, pool: &Pool, block: Block) -> StoreJob {
         let mut data = pool.take(block.len as usize).await;
         data.copy_from_slice(&self.bytes(&block));
         let expected =
             *self.known.borrow_mut().entry(block.piece).or_insert_with(|| self.expected(block.piece));
-        StoreJob { block, data, expected }
+        StoreJob { block, data, expected, suspected: false }
     }
 
     /// Puts a file's content at `path` below the root, as another program would.

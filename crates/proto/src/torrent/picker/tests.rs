@@ -24,6 +24,7 @@ struct Peer {
     has: Bitfield,
     fast: bool,
     snubbed: bool,
+    confined: bool,
     pace: Pace,
     now: Time,
     current: Option<PieceIndex>,
@@ -37,7 +38,8 @@ impl Peer {
             block: Duration::ZERO,
             measured: true,
         };
-        Self { key, has, fast, snubbed: false, pace, now: Time::ZERO, current: None, asked: Vec::new() }
+        let (snubbed, confined, now) = (false, false, Time::ZERO);
+        Self { key, has, fast, snubbed, confined, pace, now, current: None, asked: Vec::new() }
     }
 
     fn seed(key: PeerKey, pieces: u32, fast: bool) -> Self {
@@ -52,6 +54,7 @@ impl Peer {
             fast: self.fast,
             snubbed: self.snubbed,
             idle: self.asked.is_empty(),
+            confined: self.confined,
             pace: self.pace,
             now: self.now,
             current: &mut self.current,
@@ -151,6 +154,40 @@ fn a_failed_piece_is_fetched_alone() {
 }
 
 #[test]
+fn a_suspect_gets_pieces_of_its_own_and_nobody_helps_it_at_first() {
+    let mut picker = picker(2, 4, false);
+    let mut a = Peer::seed(A, 2, false);
+    let first = a.pick(&mut picker, 2);
+    let mut suspect = Peer { confined: true, ..Peer::seed(B, 2, false) };
+    let own = suspect.pick(&mut picker, 10);
+    assert!(own.iter().all(|b| b.piece != first[0].piece) && !own.is_empty());
+    assert!(suspect.pick(&mut picker, 10).is_empty(), "not even to help out");
+    assert!(a.pick(&mut picker, 10).iter().all(|b| b.piece == first[0].piece));
+    a.asked.clear();
+    suspect.asked.clear();
+    assert!(a.pick(&mut picker, 10).is_empty(), "the other piece is its alone");
+    assert!(suspect.pick(&mut picker, 10).is_empty(), "nor in the end game");
+    a.now = Time::ZERO + Duration::from_secs(5);
+    assert!(a.pick(&mut picker, 10).iter().any(|b| b.piece == own[0].piece), "for a while");
+}
+
+#[test]
+fn wrong_blocks_are_anybodys_and_the_rest_of_their_piece_stays() {
+    let mut picker = picker(1, 4, false);
+    let mut a = Peer::seed(A, 1, true);
+    for block in a.pick(&mut picker, 4) {
+        a.bring(&mut picker, block);
+    }
+    picker.spoil(PieceIndex(0), &[1]);
+    assert!(!picker.is_whole(PieceIndex(0)));
+    let mut b = Peer::seed(B, 1, false);
+    let again = b.pick(&mut picker, 10);
+    assert_eq!(again.iter().map(|b| b.index()).collect::<Vec<_>>(), [1]);
+    assert_eq!(b.bring(&mut picker, again[0]).0, Received::Whole);
+    assert!(picker.accept(PieceIndex(0)));
+}
+
+#[test]
 fn nothing_unwanted_or_unprovable_is_picked() {
     let mut wanted = Bitfield::new(4);
     let mut provable = Bitfield::new(4);
@@ -172,8 +209,8 @@ fn allowed_pieces_are_served_while_choked() {
     let mut picker = picker(4, 2, false);
     let has = Bitfield::full(4);
     let pace = Pace { wait: Duration::ZERO, block: Duration::ZERO, measured: true };
-    let (snubbed, now) = (false, Time::ZERO);
-    let asker = Asker { peer: A, has: &has, fast: false, snubbed, idle: true, pace, now, current: &mut None };
+    let (confined, snubbed, now, current) = (false, false, Time::ZERO, &mut None);
+    let asker = Asker { peer: A, has: &has, fast: false, snubbed, idle: true, confined, pace, now, current };
     let mut out = Vec::new();
     picker.pick_of(&BTreeSet::from([PieceIndex(1), PieceIndex(9)]), &asker, 10, &mut out);
     assert_eq!(out.iter().map(|b| (b.piece.0, b.index())).collect::<Vec<_>>(), [(1, 0), (1, 1)]);
@@ -229,7 +266,7 @@ fn deadlines_come_first_in_their_order_for_peers_that_are_quick_enough() {
     assert_eq!(pieces(slow.pick(&mut picker, 1)), [3], "it would be late for the others");
     assert_eq!(pieces(quick.pick(&mut picker, 5)), [5, 5, 7, 7, 3]);
     assert!(![5, 7, 3].contains(&slow.pick(&mut picker, 1)[0].piece.0));
-    assert!(!picker.all_asked());
+    assert!(!picker.all_asked(Time::ZERO));
 }
 
 #[test]
@@ -297,7 +334,7 @@ proptest! {
         for (time, (who, what, x)) in (0..).zip(moves) {
             let now = Time::from_micros(time * 100_000);
             let urgent: Vec<_> = picker.urgent.pieces().collect();
-            let end_game = picker.all_asked() && peers[who].asked.is_empty();
+            let end_game = picker.all_asked(peers[who].now) && peers[who].asked.is_empty();
             let peer = &mut peers[who];
             (peer.now, peer.snubbed) = (now, x % 7 == 0);
             let some = (!peer.asked.is_empty()).then(|| peer.asked[x as usize % peer.asked.len().max(1)]);
