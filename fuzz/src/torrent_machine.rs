@@ -16,7 +16,7 @@ use samara_proto::metainfo::Info;
 use samara_proto::peer::{Command, Departure, Event, Extended, Hello, Violation};
 use samara_proto::time::Time;
 use samara_proto::torrent::{
-    Config, Input as Happening, Known, Output, PieceLayers, Source, Torrent, TorrentEvent,
+    Config, Input as Happening, Known, Output, PieceLayers, Priority, Source, Torrent, TorrentEvent,
 };
 
 use super::input::Input;
@@ -296,6 +296,14 @@ impl World {
     }
 
     fn lose(&mut self, input: &mut Input<'_>) {
+        if input.byte() > 200 {
+            let piece = piece(input);
+            // The disk says so of what it had.
+            if self.have.remove(piece) {
+                self.handle(Happening::Lost { piece });
+            }
+            return;
+        }
         let stored = self.stored.keys().nth(input.below(self.stored.len())).map(|b| b.piece);
         let Some(piece) = stored else { return };
         self.stored.retain(|b, _| b.piece != piece);
@@ -325,9 +333,23 @@ impl World {
                 self.paused = false;
                 self.handle(Happening::Resume);
             }
+            201..=229 => {
+                let deadlines = (0..input.byte() % 4).map(|_| {
+                    let at = self.now + Duration::from_millis(input.short().into());
+                    (piece(input), at)
+                });
+                let deadlines = deadlines.collect();
+                self.handle(Happening::Deadlines(deadlines));
+            }
+            230..=239 => {
+                let priority =
+                    [None, Some(Priority::Low), Some(Priority::High)][usize::from(input.byte() % 3)];
+                let piece = piece(input);
+                self.handle(Happening::Prioritise { piece, priority });
+            }
             _ => {
                 self.wanted = input.flag();
-                self.handle(Happening::Select(vec![self.wanted]));
+                self.handle(Happening::Select(vec![self.wanted.into()]));
             }
         }
     }
@@ -488,7 +510,7 @@ impl World {
         self.handle(Happening::Resume);
         self.handle(Happening::Room(true));
         self.wanted = true;
-        self.handle(Happening::Select(vec![true]));
+        self.handle(Happening::Select(vec![true.into()]));
         let (seed, start) = (self.honest_seed(), self.now);
         for _ in 0..ENOUGH {
             if self.have.is_full() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use samara_engine::{AddTorrent, SelectFn, Snapshot, Torrent, TorrentEvent};
+use samara_engine::{AddTorrent, Priority, SelectFn, Snapshot, Torrent, TorrentEvent};
 use samara_proto::ids::FileIndex;
 use samara_proto::metainfo::Info;
 use tokio::task::JoinHandle;
@@ -92,7 +92,7 @@ impl Goal {
             return None;
         }
         let goal = self.clone();
-        Some(Box::new(move |info| goal.wanted(info)))
+        Some(Box::new(move |info| Ok(goal.wanted(info)?.into_iter().map(Priority::from).collect())))
     }
 
     fn wanted(&self, info: &Info) -> Result<Vec<bool>, String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use samara_proto::ids::InfoHashes;
 use samara_proto::metainfo::{Info, Metainfo};
 use samara_proto::peer::Departure;
+pub use samara_proto::torrent::Priority;
 
 /// Settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
@@ -69,9 +70,9 @@ pub struct Limits {
     pub up: Option<u64>,
 }
 
-/// Decides, once the files are known, which of them are wanted: one flag per file in the torrent's order, pad files
+/// Decides, once the files are known, how much each is wanted: one priority per file in the torrent's order, pad files
 /// counted. An error ends the torrent with that message.
-pub type SelectFn = Box<dyn FnOnce(&Info) -> Result<Vec<bool>, String> + Send>;
+pub type SelectFn = Box<dyn FnOnce(&Info) -> Result<Vec<Priority>, String> + Send>;
 
 /// A torrent to add.
 pub struct AddTorrent {
@@ -83,7 +84,7 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
     /// What to do with data that is there already.
     pub mode: Mode,
-    /// Which files are wanted; `None` wants all.
+    /// How much files are wanted; `None` wants all alike.
     pub select: Option<SelectFn>,
     /// Pieces in order rather than rarest first.
     pub sequential: bool,

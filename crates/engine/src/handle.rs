@@ -7,7 +7,7 @@ use samara_proto::metainfo::Metainfo;
 use samara_proto::torrent::PeerStatus;
 use tokio::sync::oneshot;
 
-use crate::api::{Limits, Snapshot, TorrentEvent};
+use crate::api::{Limits, Priority, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::entry::{Caller, Entry, Look};
 use crate::news::Reader;
@@ -43,6 +43,21 @@ pub enum ReadError {
     /// The disk did not give it back.
     #[error("the disk did not give the piece back")]
     Disk,
+}
+
+/// Why a selection was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// The torrent ended.
+    #[error("the torrent ended")]
+    Ended,
+    /// It is shared as it is, and nothing is ever written.
+    #[error("this torrent is only shared, and nothing of it is fetched")]
+    ReadOnly,
+    /// What lay elsewhere could not be moved to its file.
+    #[error("{0}")]
+    Disk(String),
 }
 
 impl Torrent {
@@ -96,7 +111,30 @@ impl Torrent {
         }
     }
 
-    /// The bytes of a piece, once it is verified: waits for it.
+    /// From now on files are wanted so much, in the torrent's order, pad files counted; files beyond the end are not
+    /// wanted. Files that become wanted appear; of those that are not any more, what is there stays and no more is asked
+    /// for. Resolves once it holds; while the info dictionary is not known, or the data is being checked, that is when the
+    /// data is open. [`TorrentEvent::Complete`] comes anew once all that is wanted now is there. Of several calls the last
+    /// one counts.
+    ///
+    /// # Errors
+    /// If the torrent ends first, is only shared, or the disk fails.
+    pub async fn select(&self, files: Vec<Priority>) -> Result<(), SelectError> {
+        self.ask(|reply| Control::Select(files.clone(), reply)).await.unwrap_or(Err(SelectError::Ended))
+    }
+
+    /// From now on a piece is wanted so much, whatever its files are; `None` takes that back. It is forgotten when the
+    /// torrent, being whole, goes to rest.
+    pub async fn prioritise(&self, piece: PieceIndex, priority: Option<Priority>) {
+        let inbox = self.shared.upgrade().and_then(|shared| self.entry.reach(&shared, Caller::User));
+        if let Some(inbox) = inbox {
+            let _ = inbox.send(ToTorrent::Control(Control::Prioritise(piece, priority))).await;
+        }
+    }
+
+    /// The bytes of a piece, once it is verified: waits for it. Until then it is asked for before everything else, and
+    /// after it those that follow, for whoever reads one piece mostly reads the next. A piece that is not wanted is
+    /// waited for in vain, until it is.
     ///
     /// # Errors
     /// If the torrent ends first, has no such piece, or the disk fails.

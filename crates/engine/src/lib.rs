@@ -36,9 +36,9 @@ pub mod store;
 mod torrent;
 
 pub use api::{
-    AddSource, AddTorrent, Config, Limits, Mode, PeerState, SelectFn, Snapshot, State, TorrentEvent,
+    AddSource, AddTorrent, Config, Limits, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,
 };
 pub use client::{AddError, BindError, Client, ClientEvents, Overview, StartError};
-pub use handle::{ReadError, Torrent};
+pub use handle::{ReadError, SelectError, Torrent};
 pub use share::{ShareEvent, Sharing};
 pub use torrent::OriginError;

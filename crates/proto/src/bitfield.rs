@@ -4,7 +4,7 @@
 use crate::ids::PieceIndex;
 
 /// Which of `len` pieces are in the set. Spare bits of the last byte are always zero.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Bitfield {
     bytes: Vec<u8>,
     len: u32,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use samara_proto::ids::BLOCK_LEN;
+use samara_proto::ids::{BLOCK_LEN, PieceIndex};
 use samara_proto::metainfo::Format;
 use samara_proto::peer::{Departure, Violation};
 use samara_proto::time::Time;
@@ -301,4 +301,56 @@ fn who_reconnects_gets_no_second_turn() {
     let (stays, returns) = (stays.iter().sum::<u32>(), returns.iter().sum::<u32>());
     // 1110 and 554; if who leaves is forgotten, 651.
     assert!(9 * returns < 5 * stays, "{stays} {returns}");
+}
+
+/// A member that has a part of the pieces, or wants all, with this upload line, in bytes a second.
+const fn with_up(member: Member, up: u64) -> Member {
+    Member { access: Access { up: Some(up), ..member.access }, ..member }
+}
+
+/// Milliseconds for which the last member, who reads all of it in order at `rate` bytes a second, has to wait; and until
+/// it has everything.
+fn read_in_order(scenario: &Scenario, seed: u64, rate: u64, deadlines: bool) -> (u64, u64) {
+    let (mut world, reader) = (scenario.world(seed), scenario.members.len() - 1);
+    let (pieces, length) = (scenario.sample.info.num_pieces(), scenario.sample.info.piece_length());
+    let each = Duration::from_micros(u64::from(length) * 1_000_000 / rate);
+    let (start, mut busy, mut stalled) = (world.now, world.now, Duration::ZERO);
+    for piece in 0..pieces {
+        if deadlines {
+            let ahead = (piece..pieces.min(piece + 12)).zip(0..);
+            let due = ahead.map(|(p, n)| (PieceIndex(p), world.now + each * n)).collect();
+            world.give(reader, Input::Deadlines(due));
+        }
+        let has =
+            |world: &World| world.nodes[reader].torrent.have().is_some_and(|h| h.has(PieceIndex(piece)));
+        while world.now < busy || !has(&world) {
+            assert!(world.step(), "seed {seed}: it never comes");
+        }
+        stalled += world.now.since(busy);
+        busy = world.now + each;
+    }
+    while !world.nodes[reader].torrent.is_complete() {
+        assert!(world.step());
+    }
+    (stalled.as_millis() as u64, world.now.since(start).as_millis() as u64)
+}
+
+#[test]
+fn a_reader_with_deadlines_waits_little_and_has_everything_as_soon() {
+    let sample = Sample::new(Format::V1, 16 * BLOCK_LEN, &[10 << 20]);
+    let halves = [0, 1].map(|part| with_up(Member::part(part, 2), 600_000));
+    let slow = [with_up(Member::LEECH, 40_000); 4];
+    let mut members = halves.to_vec();
+    members.extend(slow);
+    members.push(with_up(Member::LEECH, 200_000));
+    let scenario = Scenario::new(sample, members);
+    // Seconds in which a choker serves others are waited for in any case.
+    let sum = |rate, deadlines| -> (u64, u64) {
+        let runs = (0..4).map(|seed| read_in_order(&scenario, seed, rate, deadlines));
+        runs.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1))
+    };
+    let (with, without) = (sum(250_000, true).0, sum(250_000, false).0);
+    assert!(with * 2 < without, "stalled {with} ms with deadlines, {without} ms without");
+    let (with, without) = (sum(1 << 30, true).1, sum(1 << 30, false).1);
+    assert!(with < without * 115 / 100, "all is there after {with} ms with deadlines, {without} ms without");
 }

@@ -66,6 +66,15 @@ impl StorageError {
         Self { path: path.into(), op, source: source.into() }
     }
 
+    /// Whether the system is only out of something for a while: file handles, or memory.
+    pub(super) fn is_transient(&self) -> bool {
+        const ENOMEM: i32 = 12;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        matches!(self.source.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::Interrupted)
+            || matches!(self.source.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE))
+    }
+
     /// Whether it is for want of room: the disk is full, or a quota is used up.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -95,6 +104,13 @@ pub enum DiskEvent {
         /// The piece.
         piece: PieceIndex,
     },
+    /// These pieces were had, and cannot be read any more: they are needed again.
+    Gone {
+        /// In order.
+        pieces: Vec<PieceIndex>,
+        /// What told so.
+        error: StorageError,
+    },
     /// The leaves of a piece that is had, as was asked.
     Leaves {
         /// The piece.
@@ -102,8 +118,8 @@ pub enum DiskEvent {
         /// The SHA-256 of each block, as far as it belongs to the piece's file; empty if it cannot be read.
         leaves: Vec<Sha256Hash>,
     },
-    /// Every wanted file is whole and has its final name; links are made. Comes once; also right after opening, if
-    /// there was nothing left to do.
+    /// Every wanted file is whole and has its final name; links are made. Comes once for each
+    /// selection; also right after opening, if there was nothing left to do.
     Finished,
     /// A different file stood where a finished one belongs; it was renamed, not overwritten.
     Displaced {

@@ -41,6 +41,44 @@ impl Files {
         self.places().get(file.0 as usize).copied().unwrap_or(Place::Nowhere)
     }
 
+    /// A file is not wanted any more: if nothing of it is there, its bytes go to the part store from now on.
+    pub(super) fn shelve(&self, file: FileIndex) {
+        self.change(file, Place::Absent, Place::Shelved);
+    }
+
+    /// A file is wanted: if its bytes went to the part store, they go to a file of its own from now on. Whether they did.
+    pub(super) fn take_down(&self, file: FileIndex) -> bool {
+        self.change(file, Place::Shelved, Place::Absent)
+    }
+
+    /// Taking it down failed: what was moved is still in the part store.
+    pub(super) fn shelve_again(&self, file: FileIndex) {
+        let mut places = self.places();
+        places.get_mut(file.0 as usize).into_iter().for_each(|place| *place = Place::Shelved);
+    }
+
+    /// A whole file lacks something again.
+    pub(super) fn reopen(&self, file: FileIndex) {
+        if self.spec.access == Access::Write {
+            self.change(file, Place::Final, Place::Found);
+        }
+    }
+
+    /// A file is not there any more.
+    pub(super) fn lose(&self, file: FileIndex) {
+        if self.spec.access == Access::Write {
+            for place in [Place::Part, Place::Found, Place::Final] {
+                self.change(file, place, Place::Absent);
+            }
+        }
+    }
+
+    fn change(&self, file: FileIndex, from: Place, to: Place) -> bool {
+        let mut places = self.places();
+        let place = places.get_mut(file.0 as usize).filter(|place| **place == from);
+        place.map(|place| *place = to).is_some()
+    }
+
     /// Closes what is kept open for speed.
     pub(super) fn rest(&self) {
         self.root.rest();
@@ -196,6 +234,9 @@ impl Files {
     /// What is known of a file now, for the resume data.
     pub(super) fn stat(&self, index: FileIndex) -> Option<Meta> {
         let file = self.spec.file(index)?;
+        if self.spec.access == Access::ReadOnly {
+            return Meta::of(&self.root.path().join(&file.path));
+        }
         let path = match self.place(index) {
             Place::Part => &file.part,
             Place::Found | Place::Final => &file.path,

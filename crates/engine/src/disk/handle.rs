@@ -19,7 +19,7 @@ use super::queue::{Queues, Stop};
 use super::spec::{StorageSpec, StoreJob};
 use super::storage::{Io, Storage};
 use super::survey::Stamp;
-use super::work::{Job, OpenJob, ReadJob, Ticket, Urgent};
+use super::work::{Job, OpenJob, ReadJob, SelectJob, Ticket, Urgent};
 use super::worker::Worker;
 use super::{Buf, Pool, Shared, lane, spawn};
 
@@ -276,6 +276,22 @@ impl StorageHandle {
         let lane = lane(storage.id, piece);
         self.inner.shared.queues.push([(lane, Job::Check { storage, piece, expected, reply })]);
         async move { done.await.unwrap_or(false) }
+    }
+
+    /// From now on these files are wanted, by index; files beyond its end are not. What the part store holds of a newly
+    /// wanted one moves to its file; what is there of others stays. [`Finished`](super::DiskEvent::Finished) comes (again)
+    /// once the wanted ones are whole. Done when the future resolves; of several calls the order is that of their ends.
+    ///
+    /// # Errors
+    /// If bytes cannot be moved; then some of the files are wanted as before.
+    pub fn select(&self, wanted: Vec<bool>) -> impl Future<Output = Result<(), StorageError>> + Send + use<> {
+        let (reply, done) = oneshot::channel();
+        let storage = Arc::clone(&self.inner.storage);
+        let root = storage.spec.root.clone();
+        self.inner.shared.queues.push_urgent(Urgent::Select(SelectJob { storage, wanted, reply }));
+        let stopped =
+            move || StorageError::new(root, Op::Write, std::io::Error::other("the disk was shut down"));
+        async move { done.await.unwrap_or_else(|_| Err(stopped())) }
     }
 
     /// Asks for all that was verified so far to be put on the medium; `Synced` tells when it is. Never waits; asking

@@ -92,6 +92,12 @@ impl Handles {
         drop(closed);
     }
 
+    /// Closes one file.
+    pub(super) fn forget_file(&self, key: Key) {
+        let closed = self.lru().open.remove(&key);
+        drop(closed);
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lru().open.len()

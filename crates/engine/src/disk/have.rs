@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::PieceIndex;
 
-/// A set of pieces that only grows.
+/// A set of pieces.
 #[derive(Debug)]
 pub(super) struct Have {
     bytes: Vec<AtomicU8>,
@@ -27,6 +27,12 @@ impl Have {
     pub(super) fn insert(&self, piece: PieceIndex) -> bool {
         let byte = self.bytes.get(piece.0 as usize / 8).filter(|_| piece.0 < self.len);
         byte.is_some_and(|b| b.fetch_or(mask(piece), Ordering::AcqRel) & mask(piece) == 0)
+    }
+
+    /// Takes a piece out; true if it was there.
+    pub(super) fn remove(&self, piece: PieceIndex) -> bool {
+        let byte = self.bytes.get(piece.0 as usize / 8);
+        byte.is_some_and(|b| b.fetch_and(!mask(piece), Ordering::AcqRel) & mask(piece) != 0)
     }
 
     /// As it is now.

@@ -130,6 +130,7 @@ impl Keeper {
     fn end(&self, storage: &Storage, sync: bool) {
         if sync {
             storage.sync(&self.shared.io);
+            storage.tidy(&self.shared.io);
         }
         self.shared.io.handles.forget(storage.id);
         storage.events.close();

@@ -9,8 +9,8 @@
 //! - Submitting work never waits and takes no permit: every job carries its pooled buffers, and the pool's budgets
 //!   bound them. Waiting for a buffer is where a fast peer is slowed down.
 //! - A piece counts as had across a crash only after [`DiskEvent::Synced`] named it.
-//! - Nothing outside the torrent's root is touched, no link is followed, nothing is overwritten or deleted (see
-//!   [`FileSpec`], [`DiskEvent::Displaced`]).
+//! - Nothing outside the torrent's root is touched, no link is followed, nothing is overwritten or deleted but our own
+//!   part store (see [`FileSpec`], [`DiskEvent::Displaced`], [`StorageSpec::parts`]).
 //!
 //! It refuses to serve a piece that was not verified, and to hash or write anything on a runtime thread.
 //!
@@ -27,9 +27,11 @@ mod handles;
 mod have;
 mod io;
 mod keeper;
+mod lose;
 mod piece;
 mod queue;
 mod root;
+mod select;
 mod spec;
 mod storage;
 mod survey;

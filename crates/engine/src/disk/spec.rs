@@ -28,7 +28,7 @@ pub struct FileSpec {
     pub path: PathBuf,
     /// Where it is kept until it is whole, relative to the root as well.
     pub part: PathBuf,
-    /// Whether it was selected. Of files that were not, only bytes come that share a piece with a selected one.
+    /// Whether it is selected at first. Of files that were not, only bytes come that share a piece with a selected one.
     pub wanted: bool,
     /// Make it executable when it is whole (BEP 47 `x`).
     pub executable: bool,
@@ -47,8 +47,9 @@ pub struct StorageSpec {
     /// In the torrent's order, pad files counted: as many as in the layout.
     pub files: Vec<FileSpec>,
     /// The part store: a file that takes what belongs to files that are not wanted but share a piece with one that
-    /// is. Created when needed, kept until the caller removes it. A sparse file in which byte `n` of piece `p` stands
-    /// at `p * piece_length + n`. Best a hidden name in the state folder, which must allow for sparse files.
+    /// is. Created when needed, removed when nothing in it is needed; below the root also on closing if all wanted files
+    /// are whole. A sparse file in which byte `n` of piece `p` stands at `p * piece_length + n`. Best a hidden name in the
+    /// state folder, which must allow for sparse files.
     pub parts: PathBuf,
     /// What may be done.
     pub access: Access,

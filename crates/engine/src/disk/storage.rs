@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{Block, FileIndex, PieceIndex};
@@ -19,7 +19,7 @@ use super::spec::{Access, StorageSpec};
 use super::survey::{Place, Stamp};
 
 /// Stands for the part store where an index of a file is due.
-const PARTS: u32 = u32::MAX;
+pub(super) const PARTS: u32 = u32::MAX;
 
 /// More files than this are cheaper to sync all at once, with the rest of their file system.
 #[cfg(target_os = "linux")]
@@ -75,12 +75,17 @@ pub(super) struct Storage {
     pub(super) spec: Arc<StorageSpec>,
     pub(super) events: EventSender,
     pub(super) have: Have,
-    files: Files,
+    pub(super) files: Files,
+    /// Files that were selected.
+    pub(super) wanted: Vec<AtomicBool>,
+    /// Held by whoever reads or writes pieces; alone by who changes what lies where.
+    pub(super) places: RwLock<()>,
     /// Pieces that each file lacks.
-    lacking: Vec<AtomicU32>,
+    pub(super) lacking: Vec<AtomicU32>,
     /// Wanted files that lack pieces.
-    unfinished: AtomicU32,
+    pub(super) unfinished: AtomicU32,
     journal: Mutex<Journal>,
+    unproven: Mutex<BTreeSet<PieceIndex>>,
     stamps: Mutex<Vec<Option<Stamp>>>,
     /// There was no room; somebody looks whether there is again.
     pub(super) full: AtomicBool,
@@ -109,6 +114,8 @@ impl Storage {
         let (events, receiver) = EventSender::new();
         let storage = Self {
             id,
+            wanted: spec.files.iter().map(|file| AtomicBool::new(file.wanted)).collect(),
+            places: RwLock::default(),
             have: Have::new(&have),
             unfinished: AtomicU32::new(0),
             stamps: Mutex::new(
@@ -116,6 +123,7 @@ impl Storage {
             ),
             lacking: lacking.into_iter().map(AtomicU32::new).collect(),
             journal: Mutex::default(),
+            unproven: Mutex::default(),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             sync_queued: AtomicBool::new(false),
@@ -129,64 +137,100 @@ impl Storage {
 
     /// Brings the files into the state that `have` stands for.
     fn prepare(&self, io: &Io, places: &[Place]) -> Result<(), StorageError> {
-        let mut unfinished = 0;
         for (i, place) in (0..).map(FileIndex).zip(places) {
             if *place == Place::Absent {
-                self.unshelve(io, i)?;
+                let had =
+                    self.spec.layout.pieces_of(i).map(PieceIndex).filter(|p| self.have.has(*p)).collect();
+                self.unshelve(io, i, had)?;
             }
-            let lacks = self.lacks(i) > 0;
-            if matches!(place, Place::Part | Place::Found | Place::Absent) && !lacks {
-                self.finish_file(i);
-            }
-            unfinished += u32::from(lacks && self.is_wanted(i) && *place != Place::Nowhere);
-            if self.spec.access == Access::Write {
-                self.create_empty(i)?;
-            }
+            self.settle_file(i)?;
         }
+        self.recount();
+        Ok(())
+    }
+
+    /// Gives a file its final name if it is whole, and creates it if it is to be there without a byte.
+    pub(super) fn settle_file(&self, file: FileIndex) -> Result<(), StorageError> {
+        let place = self.files.place(file);
+        if matches!(place, Place::Part | Place::Found | Place::Absent) && self.lacks(file) == 0 {
+            self.finish_file(file);
+        }
+        if self.spec.access == Access::Write { self.create_empty(file) } else { Ok(()) }
+    }
+
+    /// Counts the wanted files that lack something; if there are none, that is told.
+    pub(super) fn recount(&self) {
+        let files = (0..self.spec.files.len() as u32).map(FileIndex);
+        let open = |f: &FileIndex| {
+            self.lacks(*f) > 0 && self.is_wanted(*f) && self.files.place(*f) != Place::Nowhere
+        };
+        let unfinished = files.filter(open).count() as u32;
         self.unfinished.store(unfinished, Ordering::Release);
         if unfinished == 0 {
             self.conclude();
         }
         self.files.rest();
-        Ok(())
     }
 
-    fn is_wanted(&self, file: FileIndex) -> bool {
-        self.spec.file(file).is_some_and(|f| f.wanted)
+    /// To be held while pieces are read or written.
+    pub(super) fn stay(&self) -> RwLockReadGuard<'_, ()> {
+        self.places.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lacks(&self, file: FileIndex) -> u32 {
+    pub(super) fn is_wanted(&self, file: FileIndex) -> bool {
+        self.wanted.get(file.0 as usize).is_some_and(|wanted| wanted.load(Ordering::Acquire))
+    }
+
+    pub(super) fn lacks(&self, file: FileIndex) -> u32 {
         self.lacking.get(file.0 as usize).map_or(0, |n| n.load(Ordering::Acquire))
     }
 
-    /// Moves what is had of a file that was not wanted before out of the part store.
-    fn unshelve(&self, io: &Io, file: FileIndex) -> Result<(), StorageError> {
+    /// Moves these pieces of a file that was not wanted before out of the part store. Of those that
+    /// are not had, what is there of them.
+    pub(super) fn unshelve(
+        &self,
+        io: &Io,
+        file: FileIndex,
+        pieces: Vec<PieceIndex>,
+    ) -> Result<(), StorageError> {
         let layout = Arc::clone(&self.spec.layout);
-        let had = layout.pieces_of(file).map(PieceIndex).filter(|&p| self.have.has(p));
-        had.into_iter().try_for_each(|piece| {
+        for piece in pieces {
             let mut at = 0;
             for span in layout.spans(piece, 0, layout.piece_length()) {
                 if span.file == file {
-                    let mut data = vec![0; span.len as usize];
-                    let parts = self.parts(io, false)?;
-                    let read = io.backend.read_all(
-                        &parts.file,
-                        &mut [IoSliceMut::new(&mut data)],
-                        self.shelf(piece, at),
-                    );
-                    read.map_err(|e| StorageError::new(&parts.path, Op::Read, e))?;
-                    let handle = self.handle(io, file, true)?;
-                    io.write(&handle, &mut [IoSlice::new(&data)], span.offset)?;
+                    self.unshelve_span(io, piece, at, &span)?;
                 }
                 at += span.len;
             }
-            Ok(())
-        })
+        }
+        Ok(())
+    }
+
+    fn unshelve_span(&self, io: &Io, piece: PieceIndex, at: u32, span: &Span) -> Result<(), StorageError> {
+        let parts = match self.parts(io, false) {
+            // What was written of it may all lie in other files.
+            Err(_) if !self.have.has(piece) => return Ok(()),
+            parts => parts?,
+        };
+        let from = self.shelf(piece, at);
+        let failed = |e| StorageError::new(&parts.path, Op::Read, e);
+        // Of a piece in the making the end may never have been written.
+        let there = parts.file.metadata().map_err(failed)?.len().saturating_sub(from);
+        let len = if self.have.has(piece) { span.len } else { there.min(span.len.into()) as u32 };
+        if len == 0 {
+            return Ok(());
+        }
+        let mut data = vec![0; len as usize];
+        io.backend.read_all(&parts.file, &mut [IoSliceMut::new(&mut data)], from).map_err(failed)?;
+        let handle = self.handle(io, span.file, true)?;
+        self.journal().files.insert(span.file.0);
+        io.write(&handle, &mut [IoSlice::new(&data)], span.offset)
     }
 
     fn create_empty(&self, index: FileIndex) -> Result<(), StorageError> {
         let layout = &self.spec.layout;
-        let Some(file) = self.spec.file(index).filter(|f| f.wanted && f.symlink.is_none()) else {
+        let wanted = self.is_wanted(index);
+        let Some(file) = self.spec.file(index).filter(|f| wanted && f.symlink.is_none()) else {
             return Ok(());
         };
         if layout.file_len(index) > 0 || layout.file_is_pad(index) || file.path.as_os_str().is_empty() {
@@ -203,11 +247,11 @@ impl Storage {
     }
 
     /// Where a byte of a piece stands in the part store.
-    fn shelf(&self, piece: PieceIndex, offset: u32) -> u64 {
+    pub(super) fn shelf(&self, piece: PieceIndex, offset: u32) -> u64 {
         u64::from(piece.0) * u64::from(self.spec.layout.piece_length()) + u64::from(offset)
     }
 
-    fn parts(&self, io: &Io, write: bool) -> Result<Arc<Handle>, StorageError> {
+    pub(super) fn parts(&self, io: &Io, write: bool) -> Result<Arc<Handle>, StorageError> {
         let key = (self.id, PARTS);
         match io.handles.get(key, write) {
             Some(handle) => Ok(handle),
@@ -354,10 +398,21 @@ impl Storage {
         }
     }
 
+    /// Whether no wanted file lacks anything.
+    pub(super) fn is_finished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) == 0
+    }
+
+    /// Pieces that are on the disk in part, not proven.
+    pub(super) fn unproven(&self) -> MutexGuard<'_, BTreeSet<PieceIndex>> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every wanted file is whole.
     fn conclude(&self) {
         if self.spec.access == Access::Write {
-            for file in self.spec.files.iter().filter(|f| f.wanted && f.symlink.is_some()) {
+            let wanted = (0..).map(FileIndex).zip(&self.spec.files).filter(|(i, _)| self.is_wanted(*i));
+            for (_, file) in wanted.filter(|(_, file)| file.symlink.is_some()) {
                 match self.files.create_link(file) {
                     Ok(moved) => self.displaced(moved),
                     // Not a reason to withhold the files; the owner hears of it.
@@ -369,6 +424,11 @@ impl Storage {
         if !self.has_failed() {
             self.events.send(DiskEvent::Finished);
         }
+    }
+
+    /// A piece is not to be told as synced.
+    pub(super) fn forget_unsynced(&self, piece: PieceIndex) {
+        self.journal().pieces.retain(|p| *p != piece);
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -405,8 +465,10 @@ impl Storage {
 
     fn sync_files(&self, io: &Io, files: &BTreeSet<u32>) -> Result<(), StorageError> {
         let shelved = |&f: &u32| self.files.place(FileIndex(f)) == Place::Shelved;
-        if files.iter().any(shelved) {
-            let parts = self.parts(io, false)?;
+        // It may be gone by now, when what was in it lies elsewhere.
+        if files.iter().any(shelved)
+            && let Ok(parts) = self.parts(io, false)
+        {
             io.backend.sync(&parts.file).map_err(|e| StorageError::new(&parts.path, Op::Sync, e))?;
         }
         #[cfg(target_os = "linux")]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{FileIndex, PieceIndex};
+use samara_proto::layout::Layout;
 
 use super::event::{Op, StorageError};
 use super::root::{How, Meta, Root};
@@ -167,7 +168,7 @@ impl Survey<'_> {
                 Place::Shelved => (shelf.clone(), true),
             };
             for piece in layout.pieces_of(index).map(PieceIndex) {
-                if present.has(piece) && !touches(&data, &self.place_of(piece, index, shelved)) {
+                if present.has(piece) && !touches(&data, &place_in_piece(layout, piece, index, shelved)) {
                     present.remove(piece);
                 }
             }
@@ -175,25 +176,24 @@ impl Survey<'_> {
         present
     }
 
-    /// The bytes of `piece` that belong to `file`, counted in the file, or in the part store.
-    fn place_of(&self, piece: PieceIndex, file: FileIndex, shelved: bool) -> Range<u64> {
-        let layout = &self.spec.layout;
-        let start = u64::from(piece.0) * u64::from(layout.piece_length());
-        let mut at = 0;
-        for span in layout.spans(piece, 0, layout.piece_length()) {
-            if span.file == file {
-                let from = if shelved { start + u64::from(at) } else { span.offset };
-                return from..from + u64::from(span.len);
-            }
-            at += span.len;
-        }
-        0..0
-    }
-
     /// What was found, for whoever opens the files.
     pub(super) fn into_found(self) -> (Vec<(Place, Option<Meta>)>, bool) {
         (self.found, self.has_parts)
     }
+}
+
+/// The bytes of `piece` that belong to `file`, counted in the file, or in the part store.
+fn place_in_piece(layout: &Layout, piece: PieceIndex, file: FileIndex, shelved: bool) -> Range<u64> {
+    let start = u64::from(piece.0) * u64::from(layout.piece_length());
+    let mut at = 0;
+    for span in layout.spans(piece, 0, layout.piece_length()) {
+        if span.file == file {
+            let from = if shelved { start + u64::from(at) } else { span.offset };
+            return from..from + u64::from(span.len);
+        }
+        at += span.len;
+    }
+    0..0
 }
 
 /// Whether any of the sorted, separate `ranges` has a byte in `wanted`.

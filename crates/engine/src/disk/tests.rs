@@ -6,6 +6,7 @@ mod hostile;
 mod memory;
 mod model;
 mod restart;
+mod select;
 #[cfg(target_os = "linux")]
 mod sparse;
 mod world;

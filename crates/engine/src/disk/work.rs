@@ -44,6 +44,15 @@ pub(super) enum Urgent {
     Read(ReadJob),
     /// Open a torrent.
     Open(OpenJob),
+    /// Other files are wanted.
+    Select(SelectJob),
+}
+
+/// Which files are wanted from now on.
+pub(super) struct SelectJob {
+    pub(super) storage: Arc<Storage>,
+    pub(super) wanted: Vec<bool>,
+    pub(super) reply: oneshot::Sender<Result<(), StorageError>>,
 }
 
 /// Blocks to read, with the buffers they go to.

@@ -69,6 +69,10 @@ impl Worker {
             match self.shared.queues.next(self.number, &mut batch) {
                 Work::Urgent(Urgent::Read(job)) => read(&self.shared.io, job),
                 Work::Urgent(Urgent::Open(job)) => self.open(job),
+                Work::Urgent(Urgent::Select(job)) => {
+                    // Nobody may wait for the answer any more.
+                    let _ = job.reply.send(job.storage.select(&self.shared.io, &job.wanted));
+                }
                 Work::Batch => batch.drain(..).for_each(|job| self.handle(job)),
                 Work::Relief => {}
                 Work::Stop => return,
@@ -91,7 +95,10 @@ impl Worker {
             }
             Job::Retry(storage) => self.retry(&storage),
             Job::Forget(ticket) => {
-                self.pieces.retain(|key, _| key.0 != ticket.storage.id);
+                let storage = &ticket.storage;
+                for (key, _) in self.pieces.extract_if(|key, _| key.0 == storage.id) {
+                    storage.unproven().remove(&key.1);
+                }
                 if let Some(ticket) = Arc::into_inner(ticket) {
                     self.shared.keeper.push(keeper::Job::Close(ticket));
                 }
@@ -133,6 +140,8 @@ impl Worker {
     /// A whole piece: proves it and writes it. While there is no room it stays in memory.
     fn complete(&mut self, key: Key) {
         let Some(active) = self.pieces.get_mut(&key) else { return };
+        let storage = Arc::clone(&active.storage);
+        let _stay = storage.stay();
         match active.complete(&self.shared.io) {
             Ok(Outcome::Good) => active.storage.commit(key.1, Some(std::mem::take(&mut active.digests))),
             Ok(Outcome::Bad) => {
@@ -141,12 +150,16 @@ impl Worker {
                 return active.storage.events.send(DiskEvent::Verified { piece: key.1, ok: false, digests });
             }
             Ok(Outcome::Later) => return,
-            Err(e) if e.is_full() => return self.shared.note_full(&active.storage),
+            Err(e) if e.is_full() => {
+                storage.unproven().insert(key.1);
+                return self.shared.note_full(&storage);
+            }
             Err(e) => {
                 active.storage.fail(e);
                 return self.lose(key);
             }
         }
+        storage.unproven().remove(&key.1);
         self.pieces.remove(&key);
     }
 
@@ -162,6 +175,7 @@ impl Worker {
 
     fn lose(&mut self, key: Key) {
         if let Some(active) = self.pieces.remove(&key) {
+            active.storage.unproven().remove(&key.1);
             active.storage.events.send(DiskEvent::Lost { piece: key.1 });
         }
     }
@@ -208,6 +222,9 @@ impl Worker {
             return self.lose(key);
         }
         let hashed_only = active.piece.held(true) > 0;
+        let storage = Arc::clone(&active.storage);
+        let _stay = storage.stay();
+        storage.unproven().insert(key.1);
         match active.flush(&self.shared.io, hashed_only) {
             Ok(()) => {}
             Err(e) if e.is_full() => self.shared.note_full(&active.storage),
@@ -283,6 +300,7 @@ fn check(io: &Io, storage: &Storage, index: PieceIndex, expected: Expected) -> b
     if storage.have.has(index) || index.0 >= storage.spec.layout.num_pieces() {
         return storage.have.has(index);
     }
+    let _stay = storage.stay();
     let mut piece = Piece::on_disk(&storage.spec.layout, index, expected);
     // What cannot be read is not there: no error for a check.
     let good = piece.verify(&mut |n, out| read_back(io, storage, index, n, out)).unwrap_or(false);
@@ -344,8 +362,9 @@ fn read_run(io: &Io, storage: &Storage, mut run: Vec<(Block, Buf)>) -> ReadBlock
     let mut good = run.iter().all(|(b, buf)| storage.can_read(b) && buf.len() == b.len as usize);
     if let (Some(&(Block { piece, offset, .. }, _)), true) = (run.first(), good) {
         let len = run.iter().map(|(b, _)| b.len).sum();
+        let _stay = storage.stay();
         let result = storage.read(io, piece, offset, run.iter_mut().map(|(_, buf)| &mut **buf), len);
-        good = result.map_err(|e| storage.fail(e)).is_ok();
+        good = result.map_err(|e| storage.lose(io, piece, e)).is_ok();
     }
     run.into_iter().map(|(block, buf)| (block, good.then_some(buf))).collect()
 }

@@ -80,6 +80,16 @@ impl Keeper {
         self.save(opened, now);
     }
 
+    /// These pieces are there no more.
+    pub(super) fn gone(&mut self, opened: &Opened, now: Time, pieces: &[PieceIndex]) {
+        if let Some(durable) = &mut self.durable {
+            for piece in pieces {
+                durable.remove(*piece);
+            }
+        }
+        self.save(opened, now);
+    }
+
     /// Saves in the background, one save at a time. What finds one under way is saved a little later.
     fn save(&mut self, opened: &Opened, now: Time) {
         let idle = self.saving.as_ref().is_none_or(JoinHandle::is_finished);

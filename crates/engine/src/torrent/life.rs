@@ -67,6 +67,7 @@ impl Owner {
         self.links.opened(&opened);
         self.keeper.begin(&opened, self.shared.clock.now());
         let have = opened.have.clone();
+        self.known &= have.is_full();
         self.data = Data::Open(opened);
         self.handle(Input::Ready { have });
         self.basis.failures = 0;
@@ -76,6 +77,7 @@ impl Owner {
         for arrival in self.arrivals.take() {
             self.message(arrival);
         }
+        self.select_next();
         // What was adopted is there without ever being done; and only now is it known which pieces exist.
         for (piece, reply) in self.readers.take_all() {
             self.read_piece(piece, reply);
@@ -97,8 +99,31 @@ impl Owner {
             }
             Data::Open(opened) if opened.storage.has(piece) => {
                 self.tasks.spawn(readers::serve(&opened.storage, &opened.layout, piece, reply));
+                self.look_ahead(Some(piece));
             }
-            _ => self.readers.wait(piece, reply),
+            _ => {
+                self.readers.wait(piece, reply);
+                self.look_ahead(Some(piece));
+            }
+        }
+    }
+
+    /// Somebody reads `piece`, or stopped reading: says what is due, and when.
+    fn look_ahead(&mut self, piece: Option<PieceIndex>) {
+        let (Data::Open(opened), now) = (&self.data, self.shared.clock.now()) else { return };
+        if let Some(piece) = piece {
+            self.readers.note(now, piece, &opened.layout);
+        }
+        let Some(have) = self.machine.have() else { return };
+        let rate = self.machine.stats().down_rate;
+        let deadlines = self.readers.deadlines(now, &opened.layout, have, rate);
+        self.handle(Input::Deadlines(deadlines));
+    }
+
+    /// Readers that are gone hold nothing up.
+    pub(super) fn expire_readers(&mut self) {
+        if self.readers.expire(self.shared.clock.now()) {
+            self.look_ahead(None);
         }
     }
 
@@ -106,7 +131,7 @@ impl Owner {
     pub(super) fn finished(&mut self) {
         let Data::Open(opened) = &self.data else { return };
         self.finished = true;
-        if !self.woken {
+        if !std::mem::take(&mut self.known) {
             let _ = self.news.send(TorrentEvent::Complete { path: opened.path.clone() });
         }
         self.keep(true);

@@ -8,6 +8,7 @@ mod opening;
 mod origin;
 mod readers;
 mod rest;
+mod selection;
 mod wake;
 
 use std::net::SocketAddr;
@@ -30,10 +31,11 @@ use self::links::Links;
 use self::opening::Opened;
 use self::readers::Readers;
 use self::rest::Quiet;
+use self::selection::Selection;
 use self::wake::Arrivals;
-use crate::api::{AddSource, AddTorrent, Limits, PeerState, Snapshot, TorrentEvent};
+use crate::api::{AddSource, AddTorrent, Limits, PeerState, Priority, Snapshot, TorrentEvent};
 use crate::client::Shared;
-use crate::disk::{Buf, DiskEvent, StoreJob};
+use crate::disk::{Buf, DiskEvent, StorageError, StoreJob};
 use crate::entry::Entry;
 use crate::handle::ReadError;
 use crate::limit::TorrentLimits;
@@ -65,6 +67,8 @@ pub(crate) enum ToTorrent {
     Checking { done: u64, total: u64 },
     /// The storage is open, or will never be.
     Opened(Box<Result<Opened, OpenError>>),
+    /// The disk knows which files are wanted, or could not do what that takes.
+    Selected(Result<(), StorageError>),
     /// From the user.
     Control(Control),
 }
@@ -88,6 +92,8 @@ pub(crate) enum Control {
     SetLimits(Limits, oneshot::Sender<()>),
     /// Those of the client.
     LimitsChanged,
+    Select(Vec<Priority>, selection::Reply),
+    Prioritise(PieceIndex, Option<Priority>),
     /// Dropped once all is done.
     Stop(oneshot::Sender<()>),
 }
@@ -135,6 +141,7 @@ pub(crate) struct Owner {
     metainfo: Option<Arc<Metainfo>>,
     keeper: Keeper,
     readers: Readers,
+    selection: Selection,
     /// Blocks for the disk, handed over once a round.
     store: Vec<StoreJob>,
     /// Opening, and reads for users: what ends by itself, and is waited for.
@@ -155,6 +162,8 @@ pub(crate) struct Owner {
     woken: bool,
     /// Every wanted file has its final name.
     finished: bool,
+    /// The user knows that already, from before it rested.
+    known: bool,
     quiet: Quiet,
     /// It is going to rest.
     resting: bool,
@@ -240,12 +249,14 @@ impl Owner {
             basis,
             woken: false,
             finished: false,
+            known: false,
             quiet: Quiet::default(),
             resting: false,
             arrivals: Arrivals::default(),
             metainfo,
             keeper: Keeper::default(),
             readers: Readers::default(),
+            selection: Selection::default(),
             store: Vec::new(),
             tasks: JoinSet::new(),
             cancel: Cancel::default(),
@@ -332,6 +343,7 @@ impl Owner {
     fn tick(&mut self) {
         self.handle(Input::Room(self.links.has_room()));
         self.handle(Input::Tick);
+        self.expire_readers();
         self.links.reap();
         while self.tasks.try_join_next().is_some() {}
         self.keep(false);
@@ -349,6 +361,7 @@ impl Owner {
                 let _ = self.news.send(TorrentEvent::Checking { done, total });
             }
             ToTorrent::Opened(opened) => self.opened(*opened),
+            ToTorrent::Selected(result) => self.selected(result),
             ToTorrent::Control(control) => self.control(control),
         }
     }
@@ -449,6 +462,7 @@ impl Owner {
                 self.handle(Input::Verified { piece, ok, digests });
             }
             DiskEvent::Lost { piece } => self.handle(Input::Lost { piece }),
+            DiskEvent::Gone { pieces, error } => self.gone(&pieces, &error),
             DiskEvent::Leaves { piece, leaves } => self.handle(Input::Leaves { piece, leaves }),
             DiskEvent::Finished => self.finished(),
             DiskEvent::Displaced { from, to } => {
@@ -491,6 +505,8 @@ impl Owner {
                 let _ = reply.send(());
             }
             Control::LimitsChanged => self.limits_changed(),
+            Control::Select(files, reply) => self.select(files, reply),
+            Control::Prioritise(piece, priority) => self.handle(Input::Prioritise { piece, priority }),
             Control::Stop(done) => {
                 self.waiting.push(done);
                 self.stop();

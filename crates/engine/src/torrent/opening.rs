@@ -12,7 +12,7 @@ use samara_proto::layout::{Layout, LayoutError};
 use samara_proto::metainfo::{Format, Info, Metainfo};
 use samara_proto::path::{SafePath, sanitise};
 use samara_proto::peer::Shape;
-use samara_proto::torrent::Expected;
+use samara_proto::torrent::{Expected, Priority};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::rest::Basis;
@@ -50,8 +50,8 @@ pub(crate) struct Opened {
     pub(super) events: Events,
     /// Pieces that are proven.
     pub(super) have: Bitfield,
-    /// Which files are wanted; `None` for all.
-    pub(super) wanted: Option<Vec<bool>>,
+    /// How much files are wanted; `None` for all alike.
+    pub(super) wanted: Option<Vec<Priority>>,
     /// The file, or the folder.
     pub(super) path: PathBuf,
     /// Where resume data goes.
@@ -144,7 +144,7 @@ pub(crate) struct Looked {
     metainfo: Arc<Metainfo>,
     spec: Arc<StorageSpec>,
     store: Option<Store>,
-    wanted: Option<Vec<bool>>,
+    wanted: Option<Vec<Priority>>,
     mode: Mode,
     /// What is proven.
     have: Bitfield,
@@ -167,7 +167,7 @@ pub(crate) fn look(opening: Opening, metainfo: Arc<Metainfo>, shared: &Shared) -
     let info = &metainfo.info;
     let mut wanted = select.map(|f| f(info)).transpose().map_err(OpenError::Selection)?;
     // What is not mentioned is not wanted: said once, so that all who look agree.
-    wanted.iter_mut().for_each(|wanted| wanted.resize(info.files().len(), false));
+    wanted.iter_mut().for_each(|wanted| wanted.resize(info.files().len(), Priority::Skip));
     let dir = std::path::absolute(&dir).unwrap_or_else(|_| dir.to_path_buf());
     let store = if mode == Mode::Download { open_store(shared, &info.hashes(), &dir)? } else { None };
     let key = paths.is_none().then(|| SeedKey::new(&info.hashes(), &dir));
@@ -180,7 +180,8 @@ pub(crate) fn look(opening: Opening, metainfo: Arc<Metainfo>, shared: &Shared) -
         (None, Mode::Download) => {
             let beside = || dir.join(format!(".{}.parts", info.hashes().primary()));
             let parts = store.as_ref().map_or_else(beside, Store::parts_path);
-            StorageSpec::download(info, layout, dir, wanted.as_deref().unwrap_or_default(), parts)
+            let flags: Vec<_> = wanted.iter().flatten().map(|priority| priority.is_wanted()).collect();
+            StorageSpec::download(info, layout, dir, &flags, parts)
         }
         (None, Mode::Seed | Mode::Trusted) => StorageSpec::existing(layout, below(&safe, &dir)),
     });

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::opening::Looked;
 use super::origin::Origin;
-use crate::api::{Limits, Mode, Snapshot, State};
+use crate::api::{Limits, Mode, Priority, Snapshot, State};
 use crate::store::Fingerprint;
 
 /// How long strangers cannot wake a torrent that failed, the first time.
@@ -45,8 +45,8 @@ pub(crate) struct Basis {
     pub(super) sequential: bool,
     pub(super) limits: Limits,
     pub(crate) peers: Arc<[SocketAddr]>,
-    /// Which files are wanted; `None` for all. Known once it was open.
-    pub(super) wanted: Option<Arc<[bool]>>,
+    /// How much files are wanted; `None` for all alike. Known once it was open.
+    pub(super) wanted: Option<Arc<[Priority]>>,
     /// Payload of earlier times awake in this run.
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::origin::{Origin, OriginError};
 use super::rest::{AwakeOne, Basis, Dormant, patience};
 use super::{Data, End, Ends, Owner, ToTorrent};
-use crate::api::{AddSource, AddTorrent, Mode, SelectFn, TorrentEvent};
+use crate::api::{AddSource, AddTorrent, Mode, Priority, SelectFn, TorrentEvent};
 use crate::client::{Shared, identity};
 use crate::entry::{Entry, Look};
 
@@ -139,7 +139,7 @@ impl Basis {
     }
 
     fn to_add(&self, metainfo: Metainfo) -> AddTorrent {
-        let select = |wanted: Arc<[bool]>| -> SelectFn { Box::new(move |_| Ok(wanted.to_vec())) };
+        let select = |wanted: Arc<[Priority]>| -> SelectFn { Box::new(move |_| Ok(wanted.to_vec())) };
         AddTorrent {
             peers: self.peers.to_vec(),
             mode: self.mode,
@@ -161,6 +161,7 @@ impl Owner {
         owner.opening.iter_mut().for_each(|opening| opening.proof = proof);
         owner.basis = basis;
         owner.woken = true;
+        owner.known = true;
         Some(owner)
     }
 
@@ -196,7 +197,13 @@ impl Owner {
         let idle = self.links.is_idle() && self.tasks.is_empty() && self.readers.is_empty();
         let Data::Open(opened) = &self.data else { return false };
         let whole = opened.storage.have().is_full() && self.metainfo.as_deref().is_some_and(is_whole);
-        idle && whole && Entry::is_quiet(&self.inbox, OWN_SENDERS)
+        idle && whole && self.keeps_all() && Entry::is_quiet(&self.inbox, OWN_SENDERS)
+    }
+
+    /// Without a state folder, bytes of files that nobody selected lie beside the data, and go when it is closed.
+    fn keeps_all(&self) -> bool {
+        let stays = matches!(&self.data, Data::Open(opened) if opened.store.is_some());
+        stays || self.basis.wanted.iter().flat_map(|wanted| &wanted[..]).all(|priority| priority.is_wanted())
     }
 
     /// What is left of it when it rests, because nothing goes on, or because it failed and may recover.

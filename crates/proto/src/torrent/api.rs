@@ -9,6 +9,9 @@ use crate::ids::{Block, PeerId, PeerKey, PieceIndex, Sha1Hash, Sha256Hash};
 pub use crate::metainfo::PieceLayers;
 use crate::metainfo::{Info, MetainfoError};
 use crate::peer::{Command, Departure, Event, Violation};
+use crate::time::Time;
+
+pub use super::priority::Priority;
 
 /// Settings of one torrent. They do not change while it runs, but for the selection.
 #[derive(Clone, Debug)]
@@ -29,8 +32,9 @@ pub struct Config {
     pub allowed_fast: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
-    /// Which files are wanted, by index (pad files counted); `None` is all. Files beyond its end are not wanted.
-    pub wanted: Option<Vec<bool>>,
+    /// How much each file is wanted, by index (pad files counted); `None` is all alike. Files beyond its end are not
+    /// wanted.
+    pub wanted: Option<Vec<Priority>>,
 }
 
 impl Config {
@@ -140,11 +144,27 @@ pub enum Input<B> {
         /// [`Output::Store`] asked for it. What is not known may be left out.
         digests: Vec<(u32, Sha256Hash)>,
     },
-    /// The storage lost what it held of a piece that is not verified (an error): it is fetched anew, and nobody blamed.
+    /// The storage lost what it held of a piece (an error): it is fetched anew if it is wanted, and nobody blamed. If it
+    /// was verified, peers are told that we do not have it any more (BEP 54).
     Lost {
         /// Which.
         piece: PieceIndex,
     },
+    /// From now on files are wanted so much, by index; files beyond its end are not. What single pieces were given by
+    /// `Prioritise` stays.
+    Select(Vec<Priority>),
+    /// From now on a piece is wanted so much, whatever its files are; `None`: as its files are. The last one counts. Ignored
+    /// before the info dictionary is known.
+    Prioritise {
+        /// Which.
+        piece: PieceIndex,
+        /// How much.
+        priority: Option<Priority>,
+    },
+    /// Somebody waits for these pieces and would have each by its time; a time that is over means at once. They come before
+    /// everything else, whatever their priority; those that are had or not wanted are left out. The list replaces the one
+    /// before. At most the 64 nearest count. Ignored before `Ready`.
+    Deadlines(Vec<(PieceIndex, Time)>),
     /// What [`Output::ReadLeaves`] asked for.
     Leaves {
         /// Which piece.
@@ -152,8 +172,6 @@ pub enum Input<B> {
         /// The SHA-256 of each of its blocks, as far as they belong to its file; empty if it cannot be read.
         leaves: Vec<Sha256Hash>,
     },
-    /// From now on these files are wanted, by index; files beyond its end are not.
-    Select(Vec<bool>),
     /// What may go up in all, in bytes a second; `None` (as at first) is no limit.
     UploadLimit(Option<u64>),
     /// Ask for nothing more, for instance because the disk is full. Requests under way are taken back.

@@ -94,7 +94,7 @@ impl<B> Torrent<B> {
         for piece in (0..pieces).map(PieceIndex).filter(|piece| shape.is_provable(*piece)) {
             provable.insert(piece);
         }
-        let wanted = self.wanted_pieces(&layout);
+        let wanted = self.wishes.resolve(&layout);
         let (sequential, seed) = (self.config.sequential, self.rng.next_u64());
         let picker = Picker::new(layout, have, wanted, provable, sequential, seed);
         let had: Vec<_> = picker.have().iter().collect();

@@ -29,6 +29,7 @@ mod partial;
 mod peer;
 mod picker;
 mod pieces;
+mod priority;
 mod rarity;
 mod rate;
 mod requests;
@@ -36,6 +37,7 @@ mod roster;
 mod seat;
 mod seats;
 mod seeding;
+mod selection;
 mod serve;
 mod slots;
 mod standpoint;
@@ -53,7 +55,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use allowed_fast::allowed_fast_set;
-pub use api::{Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Source, Stats, TorrentEvent};
+pub use api::{
+    Config, Expected, Input, Known, Output, PeerStatus, PieceLayers, Priority, Source, Stats, TorrentEvent,
+};
 use blame::Blame;
 use choker::Choker;
 use hashes::Hashes;
@@ -62,12 +66,13 @@ use metadata::Metadata;
 use naming::Naming;
 use peer::Peer;
 use picker::Picker;
+use priority::Priorities;
 use rate::Rate;
 use roster::Roster;
 use slots::Slots;
 
 use crate::bitfield::Bitfield;
-use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey, PieceIndex};
+use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey};
 use crate::layout::{Layout, LayoutError};
 use crate::metainfo::Info;
 use crate::peer::{Command, Departure, Event};
@@ -103,6 +108,8 @@ pub struct Torrent<B> {
     roster: Roster,
     choker: Choker,
     slots: Slots,
+    /// How much what is wanted.
+    wishes: Priorities,
     blame: Blame,
     naming: Naming,
     leaves: Leaves,
@@ -144,6 +151,7 @@ impl<B> Torrent<B> {
             roster: Roster::new(rng.next_u64(), config.listen_port),
             choker: Choker::new(now),
             slots: Slots::new(config.upload_slots, now),
+            wishes: Priorities::new(config.wanted.clone()),
             blame: Blame::default(),
             naming: Naming::default(),
             leaves: Leaves::new(now),
@@ -205,6 +213,8 @@ impl<B> Torrent<B> {
             Input::Leaves { piece, leaves } => self.on_leaves(piece, &leaves),
             Input::Select(wanted) => self.on_select(wanted),
             Input::UploadLimit(limit) => self.upload_limit = limit,
+            Input::Prioritise { piece, priority } => self.on_prioritise(piece, priority),
+            Input::Deadlines(deadlines) => self.on_deadlines(&deadlines),
             Input::Pause => self.on_pause(),
             Input::Resume => self.on_resume(),
             Input::Stop => self.on_stop(),
@@ -280,9 +290,10 @@ impl<B> Torrent<B> {
     fn tick(&mut self) {
         self.down.update(self.now);
         self.up.update(self.now);
-        self.slots.measure(self.up.get());
+        self.slots.measure(self.up.get(), self.upload_limit);
         self.peers.values_mut().for_each(|peer| peer.update_rates(self.now));
         self.chase_silent();
+        self.survey();
         self.expire_questions();
         self.turn_over();
         self.review_offers();
@@ -357,22 +368,7 @@ impl<B> Torrent<B> {
     }
 
     fn wants_file(&self, file: FileIndex) -> bool {
-        let wanted = self.config.wanted.as_ref();
-        wanted.is_none_or(|w| w.get(file.0 as usize).copied().unwrap_or(false))
-    }
-
-    /// The pieces that hold a byte of a wanted file.
-    fn wanted_pieces(&self, layout: &Layout) -> Bitfield {
-        if self.config.wanted.is_none() {
-            return Bitfield::full(layout.num_pieces());
-        }
-        let mut wanted = Bitfield::new(layout.num_pieces());
-        let files = (0..layout.num_files()).map(FileIndex).filter(|f| self.wants_file(*f));
-        let pieces = files.flat_map(|file| layout.pieces_of(file)).map(PieceIndex);
-        for piece in pieces {
-            wanted.insert(piece);
-        }
-        wanted
+        self.wishes.file(file).is_wanted()
     }
 }
 

@@ -103,20 +103,36 @@ impl Partial {
         Some(index)
     }
 
-    /// Blocks that others were asked for and that `peer` may be asked for too, from the one at `from` on, around
-    /// the end.
-    pub(super) fn busy(&self, peer: PeerKey, from: u32) -> impl Iterator<Item = u32> + '_ {
+    /// Looks at every block, from the one at `from` on, around the end: names those that others were asked for and that
+    /// `peer` may be asked for too.
+    pub(super) fn busy(&self, peer: PeerKey, from: u32) -> impl Iterator<Item = Option<u32>> + '_ {
         let n = self.slots.len() as u32;
         let order = (0..n).map(move |i| ((u64::from(from) + u64::from(i)) % u64::from(n)) as u32);
-        order.filter(move |&index| match self.slots[index as usize] {
+        order.map(move |index| self.is_busy(index, peer).then_some(index))
+    }
+
+    /// The blocks that others were asked for and that `peer` may be asked for too.
+    pub(super) fn asked_of_others(&self, peer: PeerKey) -> impl Iterator<Item = u32> + '_ {
+        self.busy(peer, 0).flatten()
+    }
+
+    fn is_busy(&self, index: u32, peer: PeerKey) -> bool {
+        match self.slots[index as usize] {
             Slot::Asked(first) => first != peer && self.may_ask_also(index, peer),
             Slot::Free | Slot::Here(_) | Slot::Pad => false,
-        })
+        }
     }
 
     fn may_ask_also(&self, index: u32, peer: PeerKey) -> bool {
         let others = self.also.iter().filter(|(i, _)| *i == index);
         others.clone().count() + 1 < MOST_ASKED && others.clone().all(|(_, p)| *p != peer)
+    }
+
+    /// Asks `peer` too for the first block that is late at others.
+    pub(super) fn ask_late(&mut self, peer: PeerKey, is_late: impl Fn(&u32) -> bool) -> Option<u32> {
+        let late = self.asked_of_others(peer).find(is_late)?;
+        self.ask_also(late, peer);
+        Some(late)
     }
 
     /// Notes that `peer` was asked for a busy block too.
@@ -231,13 +247,13 @@ mod tests {
     fn in_the_end_game_the_first_to_come_frees_the_others() {
         let (mut partial, mut others) = (Partial::new([false; 1].into_iter()), Vec::new());
         partial.take(A);
-        assert_eq!(partial.busy(A, 0).count(), 0);
+        assert_eq!(partial.asked_of_others(A).count(), 0);
         for peer in [B, C] {
-            assert_eq!(partial.busy(peer, 0).collect::<Vec<_>>(), [0]);
+            assert_eq!(partial.asked_of_others(peer).collect::<Vec<_>>(), [0]);
             partial.ask_also(0, peer);
-            assert_eq!(partial.busy(peer, 0).count(), 0);
+            assert_eq!(partial.asked_of_others(peer).count(), 0);
         }
-        assert_eq!(partial.busy(D, 0).count(), 0, "three are enough");
+        assert_eq!(partial.asked_of_others(D).count(), 0, "three are enough");
         assert!(!partial.release(0, A), "the others were asked too");
         assert_eq!(partial.receive(0, C, &mut others), Arrival::Whole);
         assert_eq!(others, [B]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::api::PeerStatus;
 use super::blame::Standing;
+use super::picker::Pace;
 use super::rate::Rate;
 use super::roster::{Past, Who};
 use super::seat::Seat;
@@ -27,6 +28,9 @@ const ALONE: u64 = 20;
 const SLUGGISH: u64 = 8;
 /// Pieces it allows while we are choked that are remembered (BEP 6 gives 10).
 const MOST_ALLOWED: usize = 64;
+/// What a peer that was not measured yet is thought to take for a block (256 KiB/s), and for a round trip.
+const UNMEASURED: Duration = Duration::from_micros(62_500);
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(250);
 /// `have` messages remembered before the number of pieces is known.
 const MOST_EARLY: usize = 1 << 16;
 
@@ -250,6 +254,19 @@ impl Peer {
     /// It brings a piece in reasonable time alone.
     pub(super) fn is_fast(&self, piece_length: u32) -> bool {
         self.window.rate().saturating_mul(ALONE) >= u64::from(piece_length).max(u64::from(BLOCK_LEN))
+    }
+
+    /// How soon it brings what it is asked for now. Unmeasured, it is taken for a good one, so that at the start of a film
+    /// all help; silent, for a very slow one.
+    pub(super) fn pace(&self) -> Pace {
+        let block = match (self.window.is_snubbed(), self.window.rate()) {
+            (true, _) => GIVE_UP,
+            (false, 0) => UNMEASURED,
+            (false, rate) => Duration::from_micros(u64::from(BLOCK_LEN) * 1_000_000 / rate),
+        };
+        let queue = block.saturating_mul(u32::try_from(self.requests.len()).unwrap_or(u32::MAX));
+        let wait = queue + self.window.round_trip().unwrap_or(FIRST_ROUND_TRIP);
+        Pace { wait, block, measured: self.window.rate() > 0 }
     }
 
     pub(super) fn allow(&mut self, piece: PieceIndex) {

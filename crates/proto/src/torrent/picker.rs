@@ -1,22 +1,32 @@
 //! Which blocks to ask of whom (BEP 3: rarest first, strict priority, end game).
 //!
-//! A peer goes on with the piece it is at; then with one that others left; then begins the rarest it has (or the
-//! first, in sequential mode); then helps out with pieces others are at; and when nothing wanted is left that nobody
-//! was asked for, it is asked for blocks that others are slow to bring.
+//! What has a deadline comes first (see [`urgent`]). Otherwise a peer goes on with the piece it is at; then with one
+//! that others left; then begins the rarest it has (or the first, in sequential mode); then helps out with pieces others
+//! are at; and when nothing wanted is left that nobody was asked for, it is asked for blocks that others are slow to
+//! bring. A higher priority goes before all of this but the piece a peer is at.
 //!
 //! A fast peer fetches pieces alone, and neighbours in a row, up to [`RUN`] bytes: the hash and write cursors of the
-//! disk like that, and one sender of a bad piece is known at once. A piece that failed is fetched alone whoever asks, and
-//! a suspect gets no others; such pieces are closed to everyone else for a while ([`Partial::is_closed_to`]).
+//! disk like that, and one sender of a bad piece is known at once. Slow peers share pieces, so that few are begun and
+//! not done. One that fell silent, if there is nothing to share, begins what most peers have, and not the rarest, which
+//! others wait for. A piece that failed is fetched alone whoever asks, and a suspect gets no others; such pieces are
+//! closed to everyone else for a while ([`Partial::is_closed_to`]), if they have a deadline no longer than
+//! [`ALONE_AFTER`] beyond it.
 //!
 //! The cost is O(1) a block, and per piece O(started pieces) at worst or what [`Rarity`] says. At most
 //! [`MOST_STARTED`] pieces are under way. Availability, the wanted set and the started pieces meet only here, so that
-//! a piece is "open" (may be started) exactly if it is wanted, provable, missing and not started. Tested with random
-//! operations against invariants.
+//! a piece is "open" (may be started) exactly if it is wanted, provable, missing, not urgent and not started. Tested with
+//! random operations against invariants, among them that outside the end game no block is under way twice.
+
+mod urgent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::urgent::{Deadline, Urgent};
+pub(super) use self::urgent::{Pace, Sight};
 use super::partial::{Arrival, Partial};
+use super::priority::{Levels, Priority};
 use super::rarity::Rarity;
 use super::superseed::SuperSeed;
 use crate::bitfield::Bitfield;
@@ -32,6 +42,12 @@ const MOST_STARTED_BLOCKS: usize = 1 << 20;
 const RUN: u64 = 8 << 20;
 /// Blocks asked for a second time at once, for a peer with nothing else to do.
 const END_GAME: usize = 16;
+/// Blocks looked at to find these.
+const END_GAME_SCAN: usize = 4096;
+/// Late blocks of one urgent piece asked of another peer at once.
+const MOST_LATE: usize = 16;
+/// A piece that failed, or that a suspect fetches, is for one peer alone at most until so long after its deadline.
+const ALONE_AFTER: Duration = Duration::from_secs(2);
 /// Pieces that failed and are remembered as such.
 const MOST_FAILED: usize = 1024;
 
@@ -43,10 +59,14 @@ pub(super) struct Asker<'a> {
     pub(super) has: &'a Bitfield,
     /// It can bring a piece in reasonable time alone.
     pub(super) fast: bool,
+    /// It fell silent, and has one request to show that it is back.
+    pub(super) snubbed: bool,
     /// It has no request under way.
     pub(super) idle: bool,
     /// It gets only pieces that nobody else contributes to.
     pub(super) confined: bool,
+    /// How soon it brings what it is asked for.
+    pub(super) pace: Pace,
     /// The present.
     pub(super) now: Time,
     /// The piece it is at, updated here.
@@ -81,6 +101,7 @@ pub(super) struct Picker {
     /// The same, but somebody fetches them alone.
     owned: BTreeSet<PieceIndex>,
     failed: BTreeSet<PieceIndex>,
+    urgent: Urgent,
     sequential: bool,
     rng: Rng,
     missing_wanted: u32,
@@ -91,12 +112,12 @@ impl Picker {
     pub(super) fn new(
         layout: Arc<Layout>,
         have: Bitfield,
-        wanted: Bitfield,
+        (wanted, levels): (Bitfield, Levels),
         provable: Bitfield,
         sequential: bool,
         seed: u64,
     ) -> Self {
-        let rarity = Rarity::new(layout.num_pieces(), seed);
+        let rarity = Rarity::new(layout.num_pieces(), levels, seed);
         let mut picker = Self {
             layout,
             have,
@@ -108,6 +129,7 @@ impl Picker {
             shared: BTreeSet::new(),
             owned: BTreeSet::new(),
             failed: BTreeSet::new(),
+            urgent: Urgent::default(),
             sequential,
             rng: Rng::new(seed ^ 1),
             missing_wanted: 0,
@@ -174,25 +196,114 @@ impl Picker {
     }
 
     /// Other pieces are wanted now. Those that were started stay so, but are not asked for.
-    pub(super) fn set_wanted(&mut self, wanted: Bitfield) {
+    pub(super) fn set_wanted(&mut self, (wanted, levels): (Bitfield, Levels)) {
+        self.rarity.set_levels(levels);
         self.wanted = wanted;
         self.refresh_all();
     }
 
+    /// One piece is wanted more or less than before.
+    pub(super) fn prioritise(&mut self, piece: PieceIndex, priority: Priority) {
+        let before = self.needs(piece);
+        self.rarity.close(piece);
+        if priority.is_wanted() {
+            self.wanted.insert(piece);
+            self.rarity.set_level(piece, priority);
+        } else {
+            self.wanted.remove(piece);
+        }
+        self.missing_wanted = self.missing_wanted + u32::from(self.needs(piece)) - u32::from(before);
+        self.refresh(piece);
+    }
+
+    /// From now on these pieces have deadlines, and only these: the nearest [`urgent::MOST_DEADLINES`] that are missing.
+    pub(super) fn set_deadlines(&mut self, now: Time, deadlines: &[(PieceIndex, Time)]) {
+        let missing =
+            deadlines.iter().filter(|(piece, _)| self.needs(*piece)).map(|(piece, at)| (*at, *piece));
+        let missing = missing.collect();
+        let mut touched: Vec<_> = self.urgent.pieces().collect();
+        self.urgent.set(now, missing);
+        touched.extend(self.urgent.pieces());
+        touched.into_iter().for_each(|piece| self.refresh(piece));
+    }
+
+    /// Whether there are deadlines, so that [`Self::survey`] makes sense.
+    pub(super) const fn has_deadlines(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
+    /// Notes how soon urgent pieces could come, given what peers have and how long they take for a block.
+    pub(super) fn survey<'a>(&mut self, peers: impl Iterator<Item = Sight<'a>> + Clone) {
+        self.urgent.survey(peers);
+    }
+
     /// Adds at most `n` blocks to ask of a peer.
     pub(super) fn pick(&mut self, asker: &mut Asker<'_>, n: usize, out: &mut Vec<Block>) {
-        let goal = out.len() + n;
+        let (before, goal) = (out.len(), out.len() + n);
+        self.pick_urgent(asker, goal, out);
         while out.len() < goal {
             // A peer may lose a piece (BEP 54) that it was asked for in part.
-            let going_on =
-                asker.current.filter(|p| asker.has.has(*p) && self.has_free(*p) && self.may_have(*p, asker));
+            let may_go_on = |p: &PieceIndex| self.is_free_for_all(*p) && self.may_have(*p, asker);
+            let going_on = asker.current.filter(|p| asker.has.has(*p) && may_go_on(p));
             let Some(piece) = going_on.or_else(|| self.next_piece(asker)) else { break };
             *asker.current = Some(piece);
             self.take_from(piece, asker.peer, goal, out);
         }
-        if out.is_empty() && asker.idle && !asker.confined && self.all_asked(asker.now) {
+        if out.len() == before && asker.idle && !asker.confined && self.all_asked(asker.now) {
             self.pick_busy(asker, n.min(END_GAME), out);
         }
+    }
+
+    /// Blocks of urgent pieces, as far as the peer is quick enough for them.
+    fn pick_urgent(&mut self, asker: &Asker<'_>, goal: usize, out: &mut Vec<Block>) {
+        let before = out.len();
+        for index in 0..self.urgent.len() {
+            if out.len() == goal {
+                return;
+            }
+            let Some(piece) = self.urgent_piece(index, asker, out.len() - before) else { continue };
+            while out.len() < goal
+                && let Some(block) = self.urgent_block(index, asker, out.len() - before)
+            {
+                out.push(block);
+            }
+            self.index(piece);
+        }
+    }
+
+    /// The urgent piece at `index`, begun, if the peer may bring some of it.
+    fn urgent_piece(&mut self, index: usize, asker: &Asker<'_>, n: usize) -> Option<PieceIndex> {
+        let suits =
+            |d: &&Deadline| asker.has.has(d.piece) && d.suits(asker.now, asker.peer, asker.pace.nth(n));
+        let (piece, at) = self.urgent.get(index).filter(suits).map(|d| (d.piece, d.at))?;
+        self.begin_urgent(piece, asker);
+        // What is one peer's alone is so not for long.
+        let late = !asker.confined && asker.now >= at + ALONE_AFTER;
+        (self.started.contains_key(&piece) && (late || self.may_have(piece, asker))).then_some(piece)
+    }
+
+    /// Starts a piece, if it is not, and makes it the peer's alone if it failed or the peer is a suspect.
+    fn begin_urgent(&mut self, piece: PieceIndex, asker: &Asker<'_>) {
+        let fresh = self.start(piece);
+        let nobodys = |part: &Partial| part.owner.is_none() && part.free() > 0;
+        let alone = if asker.confined { fresh } else { self.failed.contains(&piece) };
+        if alone && self.started.get(&piece).is_some_and(nobodys) {
+            self.claim(piece, asker);
+        }
+    }
+
+    /// A free block of the urgent piece at `index`, or one that is late, for a peer that was given `n` blocks just now.
+    fn urgent_block(&mut self, index: usize, asker: &Asker<'_>, n: usize) -> Option<Block> {
+        let takes = asker.pace.nth(n);
+        let deadline = self.urgent.get_mut(index).filter(|d| d.suits(asker.now, asker.peer, takes))?;
+        let partial = self.started.get_mut(&deadline.piece)?;
+        let is_late = |i: &u32| n < MOST_LATE && deadline.is_late(asker.now, *i);
+        let block = match partial.take(asker.peer) {
+            Some(free) => free,
+            None => partial.ask_late(asker.peer, is_late)?,
+        };
+        deadline.asked(block, asker.now + asker.pace.late(n));
+        Some(self.layout.block(deadline.piece, block))
     }
 
     /// Adds at most `n` blocks of pieces in `allowed`, which the peer serves although it chokes us (BEP 6).
@@ -225,6 +336,11 @@ impl Picker {
         self.wanted.has(piece) && self.started.get(&piece).is_some_and(|p| p.free() > 0)
     }
 
+    /// It has free blocks, and not only for peers that are quick enough.
+    fn is_free_for_all(&self, piece: PieceIndex) -> bool {
+        self.has_free(piece) && !self.urgent.contains(piece)
+    }
+
     /// Whether `asker` may contribute to a piece, if it is started.
     fn may_have(&self, piece: PieceIndex, asker: &Asker<'_>) -> bool {
         let Some(partial) = self.started.get(&piece) else { return true };
@@ -240,41 +356,62 @@ impl Picker {
         self.has_free(piece) && self.may_have(piece, asker)
     }
 
-    /// The first of `set` that `asker` has and may contribute to.
-    fn first_of(&self, set: &BTreeSet<PieceIndex>, asker: &Asker<'_>) -> Option<PieceIndex> {
-        set.iter().copied().find(|piece| asker.has.has(*piece) && self.may_have(*piece, asker))
-    }
-
     /// Nothing is left of which nobody was asked, but for what is somebody's alone.
     pub(super) fn all_asked(&self, now: Time) -> bool {
         let closed = |p: &PieceIndex| self.started.get(p).is_some_and(|part| part.is_closed(now));
-        self.rarity.open_count() == 0 && self.shared.is_empty() && self.owned.iter().all(closed)
+        let asked = |piece| {
+            let begun = self.started.contains_key(&piece);
+            if begun { !self.has_free(piece) || closed(&piece) } else { !self.may_start(piece) }
+        };
+        let nothing_open = self.rarity.open_count() == 0 && self.shared.is_empty();
+        nothing_open && self.owned.iter().all(closed) && self.urgent.pieces().all(asked)
     }
 
     /// The piece to go on with when the current one has no free block.
     fn next_piece(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
-        if let Some(piece) = self.first_of(&self.shared, asker) {
-            self.claim(piece, asker);
-            return Some(piece);
-        }
-        if let Some(piece) = self.fresh_piece(asker) {
+        let shared = self.best_of(&self.shared, asker);
+        // The order is that of priorities first.
+        let outranked =
+            |p: PieceIndex| self.rarity.highest_open().is_some_and(|open| open > self.rarity.priority(p));
+        let begins = shared.is_none_or(outranked);
+        let fresh = if begins { self.fresh_piece(asker, shared) } else { None };
+        if let Some(piece) = fresh {
             self.start(piece);
-            self.claim(piece, asker);
-            return Some(piece);
         }
-        self.first_of(&self.owned, asker)
+        let Some(piece) = fresh.or(shared) else { return self.best_of(&self.owned, asker) };
+        self.claim(piece, asker);
+        Some(piece)
     }
 
-    fn fresh_piece(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
+    /// The first of `pieces` that `asker` has and may contribute to, and that is wanted most.
+    fn best_of(&self, pieces: &BTreeSet<PieceIndex>, asker: &Asker<'_>) -> Option<PieceIndex> {
+        let may = |p: &PieceIndex| asker.has.has(*p) && self.may_have(*p, asker);
+        let mut of_peer = pieces.iter().copied().filter(may);
+        if !self.rarity.has_levels() {
+            return of_peer.next();
+        }
+        of_peer.min_by_key(|p| std::cmp::Reverse(self.rarity.priority(*p)))
+    }
+
+    /// A piece to begin; if there is an `instead`, only one that is wanted more.
+    fn fresh_piece(&mut self, asker: &Asker<'_>, instead: Option<PieceIndex>) -> Option<PieceIndex> {
         if self.started.len() >= self.most_started() {
             return None;
         }
-        if self.sequential {
-            return self.rarity.first(asker.has);
-        }
+        let fresh = match (self.sequential, asker.snubbed) {
+            (true, _) => self.rarity.first(asker.has),
+            (false, true) => self.rarity.commonest(asker.has),
+            (false, false) => self.rarest_or_neighbour(asker),
+        };
+        let more =
+            |p: &PieceIndex| instead.is_none_or(|i| self.rarity.priority(*p) > self.rarity.priority(i));
+        fresh.filter(more)
+    }
+
+    fn rarest_or_neighbour(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
         let rarest = self.rarity.rarest(asker.has)?;
         let neighbour = asker.current.filter(|_| asker.fast).and_then(|p| self.neighbour(p, asker.has));
-        let as_rare = |p: &PieceIndex| self.rarity.availability(*p) <= self.rarity.availability(rarest);
+        let as_rare = |p: &PieceIndex| self.rarity.rank(*p) <= self.rarity.rank(rarest);
         Some(neighbour.filter(as_rare).unwrap_or(rarest))
     }
 
@@ -303,13 +440,17 @@ impl Picker {
     }
 
     fn start(&mut self, piece: PieceIndex) -> bool {
-        let open = self.rarity.is_open(piece) && self.started.len() < self.most_started();
-        if open {
+        let may = self.may_start(piece) && self.started.len() < self.most_started();
+        if may {
             let pads = self.layout.blocks(piece).map(|block| self.layout.is_pad(&block));
             self.started.insert(piece, Partial::new(pads));
             self.refresh(piece);
         }
-        open
+        may
+    }
+
+    fn may_start(&self, piece: PieceIndex) -> bool {
+        self.needs(piece) && self.provable.has(piece) && !self.started.contains_key(&piece)
     }
 
     fn pick_busy(&mut self, asker: &Asker<'_>, n: usize, out: &mut Vec<Block>) {
@@ -319,8 +460,8 @@ impl Picker {
             .filter(|(p, part)| asker.has.has(**p) && self.wanted.has(**p) && !part.is_whole())
             .filter(|(_, part)| !part.is_closed_to(asker.peer, asker.now));
         let first = self.rng.below(u64::from(u32::MAX)) as u32;
-        let blocks = pieces.flat_map(|(p, part)| part.busy(asker.peer, first).map(|i| (*p, i)));
-        let chosen: Vec<_> = blocks.take(n).collect();
+        let blocks = pieces.flat_map(|(p, part)| part.busy(asker.peer, first).map(|i| i.map(|i| (*p, i))));
+        let chosen: Vec<_> = blocks.take(END_GAME_SCAN).flatten().take(n).collect();
         for (piece, index) in chosen {
             if let Some(partial) = self.started.get_mut(&piece) {
                 partial.ask_also(index, asker.peer);
@@ -397,10 +538,22 @@ impl Picker {
         }
         self.started.remove(&piece);
         self.failed.remove(&piece);
+        self.urgent.remove(piece);
         let new = self.have.insert(piece);
         self.missing_wanted -= u32::from(new && self.wanted.has(piece));
         self.refresh(piece);
+        if self.missing_wanted == 0 {
+            self.rarity.rest();
+        }
         new
+    }
+
+    /// A piece that was had is there no more. False if it was not had.
+    pub(super) fn forget(&mut self, piece: PieceIndex) -> bool {
+        let had = self.have.remove(piece);
+        self.missing_wanted += u32::from(had && self.wanted.has(piece));
+        self.refresh(piece);
+        had
     }
 
     /// What was fetched of `piece` is void. Returns it: who sent what, and who was asked.
@@ -435,8 +588,7 @@ impl Picker {
 
     /// Opens or closes `piece`, and lists it among the started, as its state demands.
     fn refresh(&mut self, piece: PieceIndex) {
-        let may_start = self.needs(piece) && self.provable.has(piece) && !self.started.contains_key(&piece);
-        if may_start {
+        if self.may_start(piece) && !self.urgent.contains(piece) {
             self.rarity.open(piece);
         } else {
             self.rarity.close(piece);
@@ -446,7 +598,7 @@ impl Picker {
 
     /// Lists a started piece where its free blocks and owner say.
     fn index(&mut self, piece: PieceIndex) {
-        let free = self.has_free(piece);
+        let free = self.is_free_for_all(piece);
         let owned = free && self.started.get(&piece).is_some_and(|p| p.owner.is_some());
         set(&mut self.shared, piece, free && !owned);
         set(&mut self.owned, piece, owned);

@@ -106,9 +106,10 @@ impl<B> Torrent<B> {
         let mut blocks = Vec::with_capacity(room);
         let late = self.held.is_some_and(|at| self.now.since(at) < HELD);
         let (fast, idle) = (peer.is_fast(shape.info.piece_length()), peer.is_idle() && !late);
+        let (now, pace, snubbed) = (self.now, peer.pace(), peer.window.is_snubbed());
         let (has, confined) = bounds.as_ref().map_or((&peer.has, false), |b| (&b.has, b.confined));
-        let mut asker =
-            Asker { peer: key, has, fast, idle, confined, now: self.now, current: &mut peer.current };
+        let current = &mut peer.current;
+        let mut asker = Asker { peer: key, has, fast, snubbed, idle, confined, pace, now, current };
         if peer.choked {
             picker.pick_of(&peer.allowed, &asker, room, &mut blocks);
         } else {

@@ -213,14 +213,13 @@ impl<B> Torrent<B> {
         }
     }
 
-    /// A peer that is told of pieces and does not want them chose others: it sees everything from now on.
-    fn show_all(&mut self, key: PeerKey) {
-        let Some(pieces) = self.have().map(Bitfield::len) else { return };
-        let Some(peer) = self.peers.get(&key) else { return };
+    /// Lets a peer see everything from now on.
+    pub(super) fn show_all(&mut self, key: PeerKey) {
+        let (Some(have), Some(peer)) = (self.have(), self.peers.get(&key)) else { return };
         let told = peer.offers.as_ref().map(|offers| &offers.told);
         let hidden =
             |piece: &PieceIndex| !peer.has.has(*piece) && told.is_some_and(|told| !told.contains(piece));
-        let news: Vec<_> = (0..pieces).map(PieceIndex).filter(hidden).collect();
+        let news: Vec<_> = have.iter().filter(hidden).collect();
         news.into_iter().for_each(|piece| self.send(key, Command::Have(piece)));
         self.end_offers(key);
         self.consider(key);
@@ -239,6 +238,7 @@ impl<B> Torrent<B> {
             let interested = peer.peer_interested;
             let Some(offers) = peer.offers.as_mut().filter(|_| !peer.peer_choked) else { continue };
             let open = offers.open(sent, piece_length);
+            // It is told of pieces and does not want them: it chose others.
             if !interested && open > 0 && self.now.since(offers.busy) >= PICKY {
                 self.show_all(key);
                 continue;

@@ -74,9 +74,9 @@ impl Slots {
         (self.best * TURN / self.count() as u64).max(BLOCK_LEN.into())
     }
 
-    /// Once a second: `rate` bytes a second leave.
-    pub(super) fn measure(&mut self, rate: u64) {
-        self.best = rate.max(self.best - self.best / FADE);
+    /// Once a second: `rate` bytes a second leave, and no more may than `limit`.
+    pub(super) fn measure(&mut self, rate: u64, limit: Option<u64>) {
+        self.best = rate.max(self.best - self.best / FADE).min(limit.unwrap_or(u64::MAX));
     }
 
     /// Far less leaves than could: `rate` bytes a second of what left at best.
@@ -129,7 +129,7 @@ mod tests {
         let mut slots = Slots::new(None, at(0));
         for round in 1..=180 {
             let rate = capacity.min(slots.count() as u64 * each);
-            (0..10).for_each(|_| slots.measure(rate));
+            (0..10).for_each(|_| slots.measure(rate, None));
             slots.climb(at(round * 10), rate, true);
         }
         slots.count()
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn opens_more_while_slow_peers_hold_the_slots() {
         let mut slots = Slots::new(None, at(0));
-        slots.measure(1 << 20);
+        slots.measure(1 << 20, None);
         (1..=10).for_each(|round| slots.climb(at(round * 10), 1 << 16, true));
         assert_eq!(slots.count(), 10);
     }
@@ -164,11 +164,11 @@ mod tests {
     #[test]
     fn stands_still_without_contention_and_where_it_is_fixed() {
         let mut slots = Slots::new(None, at(0));
-        slots.measure(1 << 20);
+        slots.measure(1 << 20, None);
         (1..100).for_each(|round| slots.climb(at(round * 10), 1 << 20, false));
         assert_eq!(slots.count(), 5);
         let mut fixed = Slots::new(Some(3), at(0));
-        fixed.measure(1 << 30);
+        fixed.measure(1 << 30, None);
         (1..100).for_each(|round| fixed.climb(at(round * 10), 1 << 30, true));
         assert_eq!(fixed.count(), 3);
     }
@@ -176,8 +176,10 @@ mod tests {
     #[test]
     fn follows_a_line_that_became_slower() {
         let mut slots = Slots::new(None, at(0));
-        slots.measure(64 << 20);
-        (0..4000).for_each(|_| slots.measure(1 << 20));
+        slots.measure(64 << 20, None);
+        (0..4000).for_each(|_| slots.measure(1 << 20, None));
         assert_eq!(slots.count(), 5);
+        slots.measure(1 << 20, Some(1 << 18));
+        assert_eq!(slots.count(), 3, "a limit holds at once");
     }
 }

@@ -6,9 +6,12 @@ mod leaves;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::{BLOCK_LEN, Block, Sha256Hash, WireHash};
+use crate::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash, WireHash};
 use crate::merkle::leaf;
 use crate::peer::{Extended, Hello, Violation};
+
+mod selection;
+mod streaming;
 
 type Out = Output<u32>;
 
@@ -387,11 +390,11 @@ fn pause_takes_everything_back_and_resume_asks_again() {
 #[test]
 fn pieces_that_become_wanted_are_asked_for_and_completion_is_said_again() {
     let mut driver = Driver::unready(1, 1);
-    driver.give(Input::Select(vec![false]));
+    driver.give(Input::Select(vec![Priority::Skip]));
     let out = driver.give(Input::Ready { have: Bitfield::new(1) });
     assert!(is_complete(&out), "nothing is wanted");
     driver.join_as(1, 1, false);
-    let out = driver.give(Input::Select(vec![true]));
+    let out = driver.give(Input::Select(vec![Priority::Normal]));
     assert!(!is_complete(&out));
     let block = driver.seed(2)[0];
     driver.bring(2, block);
@@ -506,6 +509,8 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
         1 => Just(Event::Closed(Departure::Io)),
     ];
     let address = || (0u64..5).prop_map(addr);
+    let priority =
+        || prop::sample::select(vec![Priority::Skip, Priority::Low, Priority::Normal, Priority::High]);
     prop_oneof![
         3 => (peer(), address(), any::<bool>())
             .prop_map(|(peer, addr, outgoing)| Input::Connected { peer, addr, outgoing }),
@@ -520,7 +525,11 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
         3 => (piece(), any::<bool>(), prop::collection::vec((0u32..3, (0u8..2).prop_map(|n| Sha256Hash([n; 32]))), 0..3))
             .prop_map(|(piece, ok, digests)| Input::Verified { piece, ok, digests }),
         1 => piece().prop_map(|piece| Input::Lost { piece }),
-        1 => prop::collection::vec(any::<bool>(), 0..2).prop_map(Input::Select),
+        1 => prop::collection::vec(priority(), 0..2).prop_map(Input::Select),
+        1 => (piece(), prop::option::of(priority()))
+            .prop_map(|(piece, priority)| Input::Prioritise { piece, priority }),
+        1 => prop::collection::vec((piece(), 0u64..9_000_000), 0..4)
+            .prop_map(|d| Input::Deadlines(d.into_iter().map(|(p, at)| (p, Time::from_micros(at))).collect())),
         1 => prop_oneof![Just(Input::Pause), Just(Input::Resume), Just(Input::Tick)],
     ]
 }

@@ -13,7 +13,7 @@ use super::api::{Output, TorrentEvent};
 use super::blame::Sent;
 use super::hosts::host;
 use crate::ids::{PeerKey, PieceIndex, Sha256Hash};
-use crate::peer::{Command, Departure, Violation};
+use crate::peer::{Departure, Violation};
 
 /// SHA-256 of blocks, by their index in the piece.
 pub(super) type Digests = [(u32, Sha256Hash)];
@@ -121,68 +121,6 @@ impl<B> Torrent<B> {
             keys.into_iter().for_each(|key| self.disconnect(key, reason));
         }
         self.review_all();
-    }
-
-    /// The storage lost a piece that was not verified: it is fetched anew.
-    pub(super) fn on_lost(&mut self, piece: PieceIndex) {
-        let (Some(picker), Some(shape)) = (&mut self.picker, &self.shape) else { return };
-        let Some(partial) = picker.reject(piece) else { return };
-        let layout = shape.layout.clone();
-        self.naming.close(piece);
-        // What is stored and not looked at yet would mix with what comes now.
-        self.out.push_back(Output::Discard { piece, blocks: None });
-        for (index, peer) in partial.asked() {
-            self.take_back(peer, layout.block(piece, index));
-        }
-        self.kick_soon();
-    }
-
-    pub(super) fn on_select(&mut self, wanted: Vec<bool>) {
-        self.config.wanted = Some(wanted);
-        let Some(layout) = self.layout().cloned() else { return };
-        let pieces = self.wanted_pieces(&layout);
-        let mut shape = self.shape.take();
-        if let Some(shape) = &mut shape {
-            shape.hashes.set_wanted(|file| self.wants_file(file));
-        }
-        self.shape = shape;
-        if let Some(picker) = &mut self.picker {
-            picker.set_wanted(pieces);
-        }
-        self.recount_bytes();
-        self.update_all_interest();
-        self.complete = false;
-        self.roster.wake(self.now);
-        self.check_complete();
-        self.feed_starved();
-    }
-
-    /// Counts the bytes that are wanted, and had of these.
-    pub(super) fn recount_bytes(&mut self) {
-        let Some(picker) = &self.picker else { return };
-        let wanted = picker.wanted().iter().map(|piece| (self.wanted_bytes(piece), picker.have().has(piece)));
-        let sum = |(done, all), (bytes, had)| (done + if had { bytes } else { 0 }, all + bytes);
-        (self.done, self.wanted) = wanted.fold((0, 0), sum);
-    }
-
-    /// Bytes of wanted files in a piece.
-    fn wanted_bytes(&self, piece: PieceIndex) -> u64 {
-        let Some(layout) = self.layout() else { return 0 };
-        let spans = layout.spans(piece, 0, layout.piece_length());
-        spans.filter(|span| !span.pad && self.wants_file(span.file)).map(|span| u64::from(span.len)).sum()
-    }
-
-    /// Says so, once, if all that is wanted is there; from then on peers that have everything are of no use.
-    pub(super) fn check_complete(&mut self) {
-        let complete = self.picker.as_ref().is_some_and(|picker| picker.missing() == 0);
-        if std::mem::replace(&mut self.complete, complete) || !complete {
-            return;
-        }
-        self.tell(TorrentEvent::Complete);
-        for key in self.active() {
-            self.send(key, Command::UploadOnly(true));
-            self.drop_if_useless(key);
-        }
     }
 }
 

@@ -63,7 +63,13 @@ fn after_the_end_no_thread_and_no_file_is_left() {
         let disk = Disk::start(&config()).unwrap();
         let shared = disk.downgrade();
         let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
-        store_all(&world, &disk, &handle, &mut events, &world.blocks(&world.wanted())).await;
+        let seen = store_all(&world, &disk, &handle, &mut events, &world.blocks(&world.wanted())).await;
+        // The last verdict comes before the last file has its name.
+        let finished = |e: &crate::disk::DiskEvent| matches!(e, crate::disk::DiskEvent::Finished);
+        let mut done = seen.iter().any(finished);
+        while !done {
+            done = events.recv().await.as_ref().is_some_and(finished);
+        }
         read_and_compare(&world, &handle, &world.wanted()).await;
         // The torrent is whole: no folder is kept open, only what the cache of files holds.
         assert_eq!(ours(), 2);

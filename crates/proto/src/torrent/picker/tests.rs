@@ -15,7 +15,7 @@ fn layout(pieces: u32, blocks: u32) -> Arc<Layout> {
 
 fn picker(pieces: u32, blocks: u32, sequential: bool) -> Picker {
     let (none, all) = (Bitfield::new(pieces), Bitfield::full(pieces));
-    Picker::new(layout(pieces, blocks), none, all.clone(), all, sequential, 7)
+    Picker::new(layout(pieces, blocks), none, (all.clone(), None), all, sequential, 7)
 }
 
 /// A peer as the picker sees it.
@@ -23,7 +23,9 @@ struct Peer {
     key: PeerKey,
     has: Bitfield,
     fast: bool,
+    snubbed: bool,
     confined: bool,
+    pace: Pace,
     now: Time,
     current: Option<PieceIndex>,
     asked: Vec<Block>,
@@ -31,7 +33,13 @@ struct Peer {
 
 impl Peer {
     fn new(key: PeerKey, has: Bitfield, fast: bool) -> Self {
-        Self { key, has, fast, confined: false, now: Time::ZERO, current: None, asked: Vec::new() }
+        let pace = Pace {
+            wait: Duration::from_millis(if fast { 100 } else { 5000 }),
+            block: Duration::ZERO,
+            measured: true,
+        };
+        let (snubbed, confined, now) = (false, false, Time::ZERO);
+        Self { key, has, fast, snubbed, confined, pace, now, current: None, asked: Vec::new() }
     }
 
     fn seed(key: PeerKey, pieces: u32, fast: bool) -> Self {
@@ -44,8 +52,10 @@ impl Peer {
             peer: self.key,
             has: &self.has,
             fast: self.fast,
+            snubbed: self.snubbed,
             idle: self.asked.is_empty(),
             confined: self.confined,
+            pace: self.pace,
             now: self.now,
             current: &mut self.current,
         };
@@ -157,7 +167,7 @@ fn a_suspect_gets_pieces_of_its_own_and_nobody_helps_it_at_first() {
     suspect.asked.clear();
     assert!(a.pick(&mut picker, 10).is_empty(), "the other piece is its alone");
     assert!(suspect.pick(&mut picker, 10).is_empty(), "nor in the end game");
-    a.now = Time::ZERO + std::time::Duration::from_secs(5);
+    a.now = Time::ZERO + Duration::from_secs(5);
     assert!(a.pick(&mut picker, 10).iter().any(|b| b.piece == own[0].piece), "for a while");
 }
 
@@ -183,13 +193,13 @@ fn nothing_unwanted_or_unprovable_is_picked() {
     let mut provable = Bitfield::new(4);
     [0, 1, 2].into_iter().for_each(|p| assert!(wanted.insert(PieceIndex(p))));
     [2, 3].into_iter().for_each(|p| assert!(provable.insert(PieceIndex(p))));
-    let mut picker = Picker::new(layout(4, 1), Bitfield::new(4), wanted, provable, false, 1);
+    let mut picker = Picker::new(layout(4, 1), Bitfield::new(4), (wanted, None), provable, false, 1);
     let mut peer = Peer::seed(A, 4, true);
     let pieces = |blocks: Vec<Block>| blocks.iter().map(|b| b.piece.0).collect::<Vec<_>>();
     assert_eq!(pieces(peer.pick(&mut picker, 10)), [2]);
     picker.set_provable(PieceIndex(0));
     assert_eq!(pieces(peer.pick(&mut picker, 10)), [0]);
-    picker.set_wanted(Bitfield::full(4));
+    picker.set_wanted((Bitfield::full(4), None));
     assert_eq!(pieces(peer.pick(&mut picker, 10)), [3]);
     assert_eq!(picker.missing(), 4);
 }
@@ -198,11 +208,94 @@ fn nothing_unwanted_or_unprovable_is_picked() {
 fn allowed_pieces_are_served_while_choked() {
     let mut picker = picker(4, 2, false);
     let has = Bitfield::full(4);
-    let (confined, now) = (false, Time::ZERO);
-    let asker = Asker { peer: A, has: &has, fast: false, idle: true, confined, now, current: &mut None };
+    let pace = Pace { wait: Duration::ZERO, block: Duration::ZERO, measured: true };
+    let (confined, snubbed, now, current) = (false, false, Time::ZERO, &mut None);
+    let asker = Asker { peer: A, has: &has, fast: false, snubbed, idle: true, confined, pace, now, current };
     let mut out = Vec::new();
     picker.pick_of(&BTreeSet::from([PieceIndex(1), PieceIndex(9)]), &asker, 10, &mut out);
     assert_eq!(out.iter().map(|b| (b.piece.0, b.index())).collect::<Vec<_>>(), [(1, 0), (1, 1)]);
+}
+
+#[test]
+fn a_higher_priority_goes_before_rarity_and_before_what_was_begun() {
+    let mut picker = picker(10, 4, false);
+    (0..10).filter(|p| *p != 6).for_each(|p| picker.gained(PieceIndex(p)));
+    picker.prioritise(PieceIndex(6), Priority::Low);
+    picker.prioritise(PieceIndex(2), Priority::Skip);
+    let mut a = Peer::seed(A, 10, false);
+    let begun = a.pick(&mut picker, 1)[0].piece;
+    assert!(![2, 6].contains(&begun.0));
+    picker.prioritise(PieceIndex(9), Priority::High);
+    let mut b = Peer::seed(B, 10, false);
+    assert!(b.pick(&mut picker, 2).iter().all(|b| b.piece.0 == 9), "not the one that A began");
+    assert_eq!(a.pick(&mut picker, 1)[0].piece, begun, "a peer goes on with its piece");
+    let order: Vec<_> = b.pick(&mut picker, 100).iter().map(|b| b.piece.0).collect();
+    assert_eq!((order.last(), order.contains(&2)), (Some(&6), false));
+    assert_eq!(picker.missing(), 9);
+}
+
+#[test]
+fn in_order_within_each_priority() {
+    let mut picker = picker(8, 1, true);
+    [5, 3].into_iter().for_each(|p| picker.prioritise(PieceIndex(p), Priority::High));
+    picker.prioritise(PieceIndex(0), Priority::Low);
+    let order: Vec<_> = Peer::seed(A, 8, false).pick(&mut picker, 100).iter().map(|b| b.piece.0).collect();
+    assert_eq!(order, [3, 5, 1, 2, 4, 6, 7, 0]);
+}
+
+#[test]
+fn a_silent_peer_shares_or_takes_what_most_have() {
+    let mut picker = picker(10, 4, false);
+    picker.gained(PieceIndex(4));
+    let mut silent = Peer { snubbed: true, ..Peer::seed(B, 10, false) };
+    assert_eq!(silent.pick(&mut picker, 1)[0].piece.0, 4);
+    let begun = Peer::seed(A, 10, false).pick(&mut picker, 1)[0].piece;
+    assert_eq!(begun.0, 4, "slow peers share it");
+    let mut other = Peer { snubbed: true, ..Peer::seed(PeerKey(3), 10, false) };
+    assert_eq!(other.pick(&mut picker, 1)[0].piece.0, 4);
+}
+
+#[test]
+fn deadlines_come_first_in_their_order_for_peers_that_are_quick_enough() {
+    let at = |ms: u64| Time::from_micros(ms * 1000);
+    let mut picker = picker(10, 2, false);
+    picker.set_deadlines(at(0), &[(PieceIndex(7), at(0)), (PieceIndex(3), at(6000)), (PieceIndex(5), at(0))]);
+    let (mut quick, mut slow) = (Peer::seed(A, 10, true), Peer::seed(B, 10, false));
+    picker.survey([(A, &quick.has, quick.pace.nth(0)), (B, &slow.has, slow.pace.nth(0))].into_iter());
+    let pieces = |blocks: Vec<Block>| blocks.iter().map(|b| b.piece.0).collect::<Vec<_>>();
+    assert_eq!(pieces(slow.pick(&mut picker, 1)), [3], "it would be late for the others");
+    assert_eq!(pieces(quick.pick(&mut picker, 5)), [5, 5, 7, 7, 3]);
+    assert!(![5, 7, 3].contains(&slow.pick(&mut picker, 1)[0].piece.0));
+    assert!(!picker.all_asked(Time::ZERO));
+}
+
+#[test]
+fn a_late_block_of_an_urgent_piece_is_asked_of_another_and_nothing_else_is() {
+    let at = |ms: u64| Time::from_micros(ms * 1000);
+    let mut picker = picker(10, 2, false);
+    picker.set_deadlines(at(0), &[(PieceIndex(7), at(0))]);
+    let (mut first, mut second) = (Peer::seed(A, 10, true), Peer::seed(B, 10, true));
+    let blocks = first.pick(&mut picker, 3);
+    assert_eq!(blocks[..2].iter().map(|b| b.piece.0).collect::<Vec<_>>(), [7, 7]);
+    second.now = at(149);
+    assert!(second.pick(&mut picker, 2).iter().all(|b| b.piece.0 != 7), "not late yet");
+    second.now = at(151);
+    assert_eq!(second.pick(&mut picker, 2), blocks[..2]);
+    assert_eq!(second.bring(&mut picker, blocks[0]), (Received::New, vec![A]));
+    // What is done is urgent no more.
+    second.bring(&mut picker, blocks[1]);
+    assert!(picker.accept(PieceIndex(7)) && !picker.has_deadlines());
+}
+
+#[test]
+fn a_piece_that_was_lost_is_fetched_again() {
+    let mut picker = picker(1, 1, false);
+    let mut a = Peer::seed(A, 1, true);
+    let block = a.pick(&mut picker, 1)[0];
+    a.bring(&mut picker, block);
+    assert!(picker.accept(PieceIndex(0)) && picker.missing() == 0);
+    assert!(picker.forget(PieceIndex(0)) && !picker.forget(PieceIndex(0)));
+    assert_eq!((picker.missing(), a.pick(&mut picker, 1)), (1, vec![block]));
 }
 
 /// What must hold between any two calls.
@@ -211,8 +304,9 @@ fn check(picker: &Picker, peers: &[Peer]) {
     for piece in (0..pieces).map(PieceIndex) {
         let started = picker.started.get(&piece);
         assert!(!(started.is_some() && picker.have.has(piece)));
-        assert_eq!(picker.rarity.is_open(piece), started.is_none() && picker.needs(piece));
-        let free = started.is_some_and(|p| p.free() > 0) && picker.wanted.has(piece);
+        let urgent = picker.urgent.contains(piece);
+        assert_eq!(picker.rarity.is_open(piece), started.is_none() && picker.needs(piece) && !urgent);
+        let free = started.is_some_and(|p| p.free() > 0) && picker.wanted.has(piece) && !urgent;
         let owned = started.is_some_and(|p| p.owner.is_some());
         assert_eq!(picker.shared.contains(&piece), free && !owned);
         assert_eq!(picker.owned.contains(&piece), free && owned);
@@ -233,23 +327,45 @@ proptest! {
         pieces in 1u32..8,
         blocks in 1u32..5,
         sequential: bool,
-        moves in prop::collection::vec((0usize..3, 0u8..6, any::<u16>()), 0..150),
+        moves in prop::collection::vec((0usize..3, 0u8..10, any::<u16>()), 0..150),
     ) {
         let mut picker = picker(pieces, blocks, sequential);
         let mut peers: Vec<_> = (0..3).map(|i| Peer::seed(PeerKey(i), pieces, i == 0)).collect();
-        for (who, what, x) in moves {
+        for (time, (who, what, x)) in (0..).zip(moves) {
+            let now = Time::from_micros(time * 100_000);
+            let urgent: Vec<_> = picker.urgent.pieces().collect();
+            let end_game = picker.all_asked(peers[who].now) && peers[who].asked.is_empty();
             let peer = &mut peers[who];
+            (peer.now, peer.snubbed) = (now, x % 7 == 0);
             let some = (!peer.asked.is_empty()).then(|| peer.asked[x as usize % peer.asked.len().max(1)]);
             let piece = PieceIndex(u32::from(x) % pieces);
             match (what, some) {
-                (0 | 1, _) => drop(peer.pick(&mut picker, 1 + x as usize % 4)),
-                (2, Some(block)) => drop(peer.bring(&mut picker, block)),
+                (0 | 1, _) => {
+                    let before = peer.asked.len();
+                    let new = peer.pick(&mut picker, 1 + x as usize % 4);
+                    prop_assert!(new.iter().all(|b| !peer.asked[..before].contains(b)), "no peer is asked twice");
+                    let elsewhere = |b: &Block| peers.iter().any(|p| p.key.0 != who as u64 && p.asked.contains(b));
+                    let twice: Vec<_> = new.iter().filter(|b| elsewhere(b)).collect();
+                    prop_assert!(end_game || twice.iter().all(|b| urgent.contains(&b.piece)), "{twice:?}");
+                }
+                (2, Some(block)) => {
+                    for other in peer.bring(&mut picker, block).1 {
+                        peers[other.0 as usize].asked.retain(|b| *b != block);
+                    }
+                }
                 (3, Some(block)) => {
                     peer.asked.retain(|b| *b != block);
                     picker.release(block, peer.key);
                 }
                 (4, _) => drop(picker.accept(piece)),
                 (5, _) if picker.is_whole(piece) => drop(picker.reject(piece)),
+                (6, _) => picker.prioritise(piece, [Priority::Low, Priority::High][x as usize % 2]),
+                (7, _) => {
+                    let at = |n: u32| (PieceIndex(n), Time::from_micros(u64::from(x) * 1000));
+                    picker.set_deadlines(now, &(0..pieces.min(u32::from(x) % 3)).map(at).collect::<Vec<_>>());
+                }
+                (8, _) => picker.survey(peers.iter().map(|p| (p.key, &p.has, p.pace.nth(0)))),
+                (9, _) if x % 5 == 0 => drop(picker.forget(piece)),
                 _ => {}
             }
             check(&picker, &peers);
@@ -261,8 +377,9 @@ proptest! {
                 picker.release(block, peer.key);
             }
         }
-        // What failed is somebody's alone for a while.
-        peers[1].now = Time::ZERO + std::time::Duration::from_secs(5);
+        // Nobody is quicker, and nothing is left to one who does not bring it.
+        peers[1].now = Time::from_micros(100_000_000);
+        picker.survey(std::iter::once((peers[1].key, &peers[1].has, peers[1].pace.nth(0))));
         while picker.missing() > 0 {
             let got = peers[1].pick(&mut picker, 3);
             let whole: Vec<_> = (0..pieces).map(PieceIndex).filter(|p| picker.is_whole(*p)).collect();
