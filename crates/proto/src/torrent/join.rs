@@ -80,7 +80,7 @@ impl<B> Torrent<B> {
         if let Some(command) = self.layout_command() {
             self.send(key, command);
         }
-        if self.complete {
+        if self.complete && !self.hides_from(key) {
             self.send(key, Command::UploadOnly(true));
         }
     }

@@ -214,9 +214,9 @@ impl Peer {
         !self.has.is_empty() && self.has.is_full()
     }
 
-    /// It wants nothing and does not have everything: a partial seed, or one that hides pieces (BEP 16, 21).
-    pub(super) const fn hides_pieces(&self) -> bool {
-        self.extended.upload_only && !self.is_seed()
+    /// It wants nothing of ours and does not have everything: perhaps it is a seed that hides pieces (BEP 16).
+    pub(super) const fn may_hide_pieces(&self) -> bool {
+        !self.peer_interested && !self.is_seed()
     }
 
     /// It enters the availability piece by piece.

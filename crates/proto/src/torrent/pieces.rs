@@ -156,7 +156,7 @@ impl<B> Torrent<B> {
     pub(super) fn announce(&mut self, piece: PieceIndex, was_wanted: bool) {
         for key in self.active() {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
-            let (has, tells_little) = (peer.has.has(piece), peer.hides_pieces());
+            let (has, tells_little) = (peer.has.has(piece), peer.may_hide_pieces());
             if has && was_wanted {
                 peer.useful = peer.useful.saturating_sub(1);
                 self.update_interest(key);

@@ -9,6 +9,9 @@
 //! other pieces, and soon sees everything; one that wants it and fetches nothing is told of twice as many every second.
 //! Only peers that are served are told of more; the offers to one that is choked count as none.
 //!
+//! `upload_only` (BEP 21) is not said to such a peer: libtorrent and qBittorrent leave who wants nothing and has nothing that
+//! they want (`disconnect_if_redundant`), as a super seed would seem whenever all it told of has come.
+//!
 //! Which: [`super::superseed`]. Tested in whole swarms.
 
 use std::collections::BTreeSet;
@@ -83,8 +86,8 @@ impl Offers {
 }
 
 impl<B> Torrent<B> {
-    /// Whether a peer that just said hello is to be told of pieces one by one.
-    fn hides_from(&self, key: PeerKey) -> bool {
+    /// Whether a newcomer is to be told of pieces one by one.
+    pub(super) fn hides_from(&self, key: PeerKey) -> bool {
         let mut others = self.peers.values().filter(|p| p.key != key && p.is_active());
         let spread = self.spread().is_some_and(SuperSeed::is_spread);
         let lone = self.initial_seed && self.complete && !others.any(|p| p.is_seed());
@@ -101,7 +104,12 @@ impl<B> Torrent<B> {
 
     /// What a peer that just said hello is told that we have.
     pub(super) fn shown_to(&mut self, key: PeerKey) -> Bitfield {
-        if !self.hides_from(key) {
+        let hides = self.hides_from(key);
+        if self.initial_seed {
+            // Others may have come or gone since it was introduced.
+            self.send(key, Command::UploadOnly(self.complete && !hides));
+        }
+        if !hides {
             return self.have().cloned().unwrap_or_else(|| Bitfield::new(0));
         }
         self.begin_to_hide();
@@ -241,6 +249,7 @@ impl<B> Torrent<B> {
             // It is told of pieces and does not want them: it chose others.
             if !interested && open > 0 && self.now.since(offers.busy) >= PICKY {
                 self.show_all(key);
+                self.send(key, Command::UploadOnly(true));
                 continue;
             }
             let stalls = offers.sent == sent && self.now.since(offers.busy) >= IDLE;
