@@ -570,7 +570,7 @@ proptest! {
     }
 }
 
-/// A seed with everything, and the pieces that it told peers of.
+/// The pieces that `to` was told of.
 fn haves(out: &[Out], to: u64) -> Vec<u32> {
     let told = commands(out, to).into_iter().filter_map(|c| match c {
         Command::Have(piece) => Some(piece.0),
