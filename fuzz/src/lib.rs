@@ -5,6 +5,7 @@
 //! [`TARGETS`], a file in `fuzz_targets`, and at least one input in `corpus/NAME`.
 
 pub mod bencode;
+pub mod http_answer;
 pub mod input;
 pub mod layout;
 pub mod magnet;
@@ -21,6 +22,7 @@ pub type Body = fn(&[u8]);
 /// Every target by name, in order.
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode::run),
+    ("http_answer", http_answer::run),
     ("layout", layout::run),
     ("magnet", magnet::run),
     ("merkle_proof", merkle_proof::run),
