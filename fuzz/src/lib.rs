@@ -13,6 +13,8 @@ pub mod merkle_proof;
 pub mod metainfo;
 pub mod peer_machine;
 pub mod torrent_machine;
+pub mod tracker_http;
+pub mod tracker_udp;
 pub mod ut_metadata;
 pub mod wire_split;
 
@@ -29,6 +31,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("metainfo", metainfo::run),
     ("peer_machine", peer_machine::run),
     ("torrent_machine", torrent_machine::run),
+    ("tracker_http", tracker_http::run),
+    ("tracker_udp", tracker_udp::run),
     ("ut_metadata", ut_metadata::run),
     ("wire_split", wire_split::run),
 ];

@@ -18,4 +18,5 @@ pub mod peer;
 pub mod rng;
 pub mod time;
 pub mod torrent;
+pub mod tracker;
 pub mod wire;
