@@ -15,6 +15,7 @@ pub mod merkle;
 pub mod metainfo;
 pub mod path;
 pub mod peer;
+pub mod reach;
 pub mod rng;
 pub mod time;
 pub mod torrent;

@@ -17,9 +17,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use sha1::{Digest, Sha1};
 
 use super::Torrent;
-use super::hosts::{self, Reach};
 use crate::ids::{PeerKey, PieceIndex, WireHash};
 use crate::peer::Command;
+use crate::reach::Reach;
 
 /// Pieces granted to one peer.
 const MOST: u32 = 5;
@@ -66,7 +66,7 @@ impl<B> Torrent<B> {
         let Some(peer) = self.peers.get_mut(&key).filter(|p| p.is_active() && p.granted == 0) else { return };
         let speaks = peer.hello.is_some_and(|h| h.fast) && peer.peer_interested && peer.peer_choked;
         let IpAddr::V4(ip) = peer.addr.ip().to_canonical() else { return };
-        if !speaks || peer.has.count() >= k || hosts::reach(ip.into()) != Reach::Public {
+        if !speaks || peer.has.count() >= k || Reach::of(ip.into()) != Reach::Public {
             return;
         }
         peer.granted = k;

@@ -5,39 +5,14 @@
 //!
 //! It refuses to resolve or reach anything. Tested by examples of each kind of network.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// From where an address can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reach {
-    /// From this machine.
-    Loopback,
-    /// From a network that is somebody's own (RFC 1918, 3927, 4193, 4291, 6598).
-    Private,
-    /// From everywhere.
-    Public,
-}
-
-/// How far an address reaches.
-pub(super) fn reach(ip: IpAddr) -> Reach {
-    let private = match ip.to_canonical() {
-        ip if ip.is_loopback() => return Reach::Loopback,
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || is_shared(ip),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    if private { Reach::Private } else { Reach::Public }
-}
-
-/// What carriers use between them and their customers (RFC 6598).
-const fn is_shared(ip: Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    first == 100 && second & 0xc0 == 64
-}
+use crate::reach::Reach;
 
 /// Who is behind an address: the address without its port, of IPv6 the /64; but on this machine each port is another.
 pub(super) fn host(addr: SocketAddr) -> SocketAddr {
     let ip = addr.ip().to_canonical();
-    match (ip, reach(ip)) {
+    match (ip, Reach::of(ip)) {
         (_, Reach::Loopback) => SocketAddr::new(ip, addr.port()),
         (IpAddr::V6(v6), Reach::Public) => SocketAddr::new(first_bits(v6, 64), 0),
         _ => SocketAddr::new(ip, 0),
@@ -68,26 +43,6 @@ mod tests {
 
     fn at(addr: &str) -> SocketAddr {
         addr.parse().unwrap()
-    }
-
-    #[test]
-    fn kinds_of_networks() {
-        for (ip, expected) in [
-            ("127.0.0.1", Reach::Loopback),
-            ("::1", Reach::Loopback),
-            ("::ffff:127.0.0.1", Reach::Loopback),
-            ("10.1.2.3", Reach::Private),
-            ("192.168.0.1", Reach::Private),
-            ("169.254.1.1", Reach::Private),
-            ("100.64.0.1", Reach::Private),
-            ("100.128.0.1", Reach::Public),
-            ("fd00::1", Reach::Private),
-            ("fe80::1", Reach::Private),
-            ("8.8.8.8", Reach::Public),
-            ("2001:db8::1", Reach::Public),
-        ] {
-            assert_eq!(reach(ip.parse().unwrap()), expected, "{ip}");
-        }
     }
 
     #[test]

@@ -20,10 +20,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::api::Source;
-use super::hosts::{self, Reach, host};
+use super::hosts::{self, host};
 use super::standpoint::Standpoint;
 use crate::ids::PeerKey;
 use crate::peer::Departure;
+use crate::reach::Reach;
 use crate::rng::Rng;
 use crate::time::Time;
 use backoff::{MOST_FAILURES, REST};
@@ -193,7 +194,7 @@ impl Roster {
     /// Whether too many addresses of the same host are known.
     fn is_crowded(&self, addr: SocketAddr, source: Source) -> bool {
         let full = self.hosts.get(&host(addr)).is_some_and(|n| *n >= MOST_PER_HOST);
-        full && source != Source::User && hosts::reach(addr.ip()) == Reach::Public
+        full && source != Source::User && Reach::of(addr.ip()) == Reach::Public
     }
 
     /// Learns where a connected peer listens.

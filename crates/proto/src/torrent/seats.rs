@@ -9,11 +9,12 @@
 use std::net::SocketAddr;
 
 use super::Torrent;
-use super::hosts::{self, Reach, host};
+use super::hosts::host;
 use super::peer::{Counted, Peer};
 use super::turnover::{self, Sitter};
 use crate::ids::PeerKey;
 use crate::peer::Departure;
+use crate::reach::Reach;
 
 /// Connections with one public host. libtorrent keeps one; behind one address of a carrier there may be several.
 const MOST_OF_HOST: usize = 3;
@@ -46,7 +47,7 @@ impl<B> Torrent<B> {
     /// Whether one public host has all the connections that it may have.
     fn is_too_many(&self, addr: SocketAddr) -> bool {
         let same = self.staying().filter(|p| host(p.addr) == host(addr));
-        hosts::reach(addr.ip()) == Reach::Public && same.count() >= MOST_OF_HOST
+        Reach::of(addr.ip()) == Reach::Public && same.count() >= MOST_OF_HOST
     }
 
     /// Finds a place for somebody who calls us.

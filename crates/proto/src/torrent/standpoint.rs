@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::canonical;
-use super::hosts::{self, Reach};
+use super::hosts;
+use crate::reach::Reach;
 
 /// Votes that are remembered; the oldest give way, for addresses change.
 const MOST_VOTES: usize = 32;
@@ -42,13 +43,13 @@ impl Standpoint {
     /// Our end of a connection has this address. True if priorities change by it.
     pub(super) fn at(&mut self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        !ip.is_unspecified() && self.local.insert((ip.is_ipv4(), hosts::reach(ip)), ip) != Some(ip)
+        !ip.is_unspecified() && self.local.insert((ip.is_ipv4(), Reach::of(ip)), ip) != Some(ip)
     }
 
     /// A peer that we called says that it sees us at `ip`. True if priorities change by it.
     pub(super) fn vote(&mut self, voter: IpAddr, ip: IpAddr) -> bool {
         let (voter, ip) = (voter.to_canonical(), ip.to_canonical());
-        let public = |ip| hosts::reach(ip) == Reach::Public;
+        let public = |ip| Reach::of(ip) == Reach::Public;
         let possible = public(voter) && public(ip) && !ip.is_multicast() && !ip.is_unspecified();
         if !possible || voter.is_ipv4() != ip.is_ipv4() {
             return false;
@@ -74,7 +75,7 @@ impl Standpoint {
 
     /// Our address as seen from `remote`, if it is known.
     fn seen_from(&self, remote: IpAddr) -> Option<IpAddr> {
-        let (v4, reach) = (remote.is_ipv4(), hosts::reach(remote));
+        let (v4, reach) = (remote.is_ipv4(), Reach::of(remote));
         let local = self.local.get(&(v4, reach)).copied();
         local.or_else(|| self.elected[usize::from(!v4)].filter(|_| reach == Reach::Public))
     }

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::ids::PeerId;
+use crate::reach::Reach;
 use crate::time::Time;
-use crate::torrent::hosts::{self, Reach};
+use crate::torrent::hosts;
 
 /// Hosts remembered at once: about 200 KiB.
 const MOST: usize = 2000;
@@ -50,7 +51,7 @@ pub(in crate::torrent) type Who = (SocketAddr, Option<PeerId>);
 
 /// Who it is that has this address and id.
 pub(in crate::torrent) fn who(addr: SocketAddr, id: PeerId) -> Who {
-    match hosts::reach(addr.ip()) {
+    match Reach::of(addr.ip()) {
         Reach::Loopback => (SocketAddr::new(addr.ip().to_canonical(), 0), Some(id)),
         _ => (hosts::host(addr), None),
     }
