@@ -9,6 +9,7 @@
 
 pub mod http;
 pub mod http_query;
+pub mod reach;
 mod text;
 pub mod types;
 pub mod udp;

@@ -18,7 +18,7 @@ pub enum Event {
     None,
     /// The first announce of a session.
     Started,
-    /// The last wanted byte came in during this session (BEP 3: not if everything was there before).
+    /// The torrent became whole during this session (BEP 3: not if everything was there before).
     Completed,
     /// The last announce of a session.
     Stopped,

@@ -116,8 +116,8 @@ fn listed_peer(peer: Value<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip?, port?))
 }
 
-/// An address as text, or packed. Four bytes are never one as text, and sixteen that are would, packed, lie in a
-/// range (`2e00::/7` to `6600::/7`) that is not handed out.
+/// An address as text, or packed. Four bytes are never one as text, and sixteen that are would, packed, lie between
+/// `3030::` and `6666::`, of which nothing is handed out.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(bytes).ok();
     let spoken = text.and_then(|text| text.trim_matches(['[', ']']).parse().ok());
