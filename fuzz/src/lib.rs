@@ -6,6 +6,7 @@
 
 pub mod bencode;
 pub mod http_answer;
+pub mod http_server;
 pub mod input;
 pub mod layout;
 pub mod magnet;
@@ -25,6 +26,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode::run),
     ("http_answer", http_answer::run),
+    ("http_server", http_server::run),
     ("layout", layout::run),
     ("magnet", magnet::run),
     ("merkle_proof", merkle_proof::run),

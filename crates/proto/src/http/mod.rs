@@ -11,10 +11,13 @@
 //! Redirects are told, not followed: whether to is for whoever connects to decide, address by address.
 //!
 //! Tested by examples of each rule, and by fuzzing: fed in any split is fed whole, and memory is bounded.
+//!
+//! The server's side is in [`server`].
 
 mod body;
 mod chunks;
 mod reader;
+pub mod server;
 #[cfg(test)]
 mod tests;
 mod url;
