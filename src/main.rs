@@ -25,5 +25,9 @@ fn main() -> ExitCode {
         Err(refused) => return exit::refused(&refused),
     };
     let mut ui = ui::Ui::new(&cli.global);
+    // The hub's log is one of its settings.
+    if !matches!(cli.command, args::Command::Hub(_)) {
+        ui.start_log(ui::LogStyle::OnDemand);
+    }
     exit::report(cmd::run(cli.command, &mut ui), &mut ui)
 }

@@ -1,5 +1,6 @@
 //! The arguments: one definition that parsing, help, man pages and shell completions come from.
 
+mod hub;
 mod local;
 mod net;
 mod transfer;
@@ -7,6 +8,7 @@ mod values;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+pub(crate) use hub::Hub;
 pub(crate) use local::{Check, Completions, Create, Format, Man, Show};
 pub(crate) use net::Net;
 pub(crate) use transfer::{Get, Seed, Send, When};
@@ -70,6 +72,7 @@ pub(crate) enum Command {
     Seed(Seed),
     Get(Get),
     Send(Send),
+    Hub(Hub),
     Completions(Completions),
     Man(Man),
 }
@@ -117,6 +120,6 @@ mod tests {
         for flag in ["--bind=eth0", "--proxy=socks5://x", "--transport=utp", "--encryption=require"] {
             assert!(Cli::try_parse_from(["samara", "get", "x", flag]).is_err(), "{flag} was taken");
         }
-        assert!(Cli::try_parse_from(["samara", "hub"]).is_err());
+        assert!(Cli::try_parse_from(["samara", "serve"]).is_err());
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod create;
 mod get;
+mod hub;
 mod man;
 mod seed;
 mod send;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command, ui: &mut Ui) -> Outcome {
         Command::Seed(args) => on_runtime(seed::run(args, ui)),
         Command::Get(args) => on_runtime(get::run(args, ui)),
         Command::Send(args) => on_runtime(send::run(args, ui)),
+        Command::Hub(args) => on_runtime(hub::run(args, ui)),
         Command::Completions(args) => completions::run(&args, ui),
         Command::Man(args) => man::run(&args, ui),
     }

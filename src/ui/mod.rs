@@ -42,7 +42,8 @@ pub(crate) struct Ui {
     style: Style,
     /// Colours of stdout.
     result_style: Style,
-    verbose: bool,
+    /// How often `-v` was given.
+    verbose: u8,
     pace: Pace,
 }
 
@@ -50,16 +51,20 @@ impl Ui {
     /// As the global options say.
     pub(crate) fn new(options: &Global) -> Self {
         let style = Style::new(wants_color(options.color, io::stderr().is_terminal()));
-        start_log(options.verbose, style);
         let display = display(options);
         let pace = if matches!(display, Display::Lines) { Pace::lines() } else { Pace::live() };
         Self {
             display,
             style,
             result_style: Style::new(wants_color(options.color, io::stdout().is_terminal())),
-            verbose: options.verbose > 0,
+            verbose: options.verbose,
             pace,
         }
+    }
+
+    /// Begins to keep the log. Once per process.
+    pub(crate) fn start_log(&self, log: LogStyle) {
+        start_log(self.verbose, self.style, log);
     }
 
     /// Whether stdout is for a program that reads JSON.
@@ -75,8 +80,8 @@ impl Ui {
     }
 
     /// Tells people of every peer from now on, as `-v` does.
-    pub(crate) const fn show_peers(&mut self) {
-        self.verbose = true;
+    pub(crate) fn show_peers(&mut self) {
+        self.verbose = self.verbose.max(1);
     }
 
     /// Colours for what goes to stdout.
@@ -164,7 +169,7 @@ impl Ui {
 
     /// Warnings are told to everyone: beside the one object of `--json`, and with `--quiet`.
     fn line(&self, event: &Event<'_>) {
-        let Some(text) = human::describe(event, self.verbose, self.style) else { return };
+        let Some(text) = human::describe(event, self.verbose > 0, self.style) else { return };
         if matches!(event, Event::Warning { .. }) {
             self.without_bar(|| say(&text));
         } else {
@@ -206,15 +211,29 @@ fn wants_color(choice: Color, terminal: bool) -> bool {
     }
 }
 
-/// Sends the log to stderr: with `-v`, or as `SAMARA_LOG` says.
-fn start_log(verbose: u8, style: Style) {
+/// Which log a command keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogStyle {
+    /// None, unless `-v` or `SAMARA_LOG` asks for it.
+    OnDemand,
+    /// Text for whoever looks after a service.
+    Service,
+    /// The same as JSON, one object a line.
+    Json,
+}
+
+/// Sends the log to stderr: as `SAMARA_LOG` says, or by how often `-v` was given.
+fn start_log(verbose: u8, style: Style, log: LogStyle) {
     use tracing_subscriber::EnvFilter;
-    let filter = match (std::env::var("SAMARA_LOG"), verbose) {
+    let level = usize::from(verbose) + usize::from(log != LogStyle::OnDemand);
+    let filter = match (std::env::var("SAMARA_LOG"), ["", "info", "debug", "trace"][level.min(3)]) {
         (Ok(directives), _) => EnvFilter::new(directives),
-        (Err(_), 0) => return,
-        (Err(_), 1) => EnvFilter::new("info"),
-        (Err(_), 2) => EnvFilter::new("debug"),
-        (Err(_), _) => EnvFilter::new("trace"),
+        (Err(_), "") => return,
+        (Err(_), level) => EnvFilter::new(level),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(style.is_on()).init();
+    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match log {
+        LogStyle::Json => to_stderr.json().flatten_event(true).init(),
+        LogStyle::OnDemand | LogStyle::Service => to_stderr.with_ansi(style.is_on()).init(),
+    }
 }

@@ -11,9 +11,10 @@ use serde_json::Value;
 use crate::shell::{cargo, output, root};
 
 /// Which of our crates each of our crates may use.
-const ALLOWED: [(&str, &[&str]); 5] = [
-    ("samara", &["samara-engine", "samara-proto"]),
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("samara", &["samara-engine", "samara-hub", "samara-proto"]),
     ("samara-engine", &["samara-proto"]),
+    ("samara-hub", &["samara-engine", "samara-proto"]),
     ("samara-proto", &[]),
     ("samara-sim", &["samara-proto"]),
     ("xtask", &[]),

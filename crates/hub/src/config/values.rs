@@ -1,0 +1,179 @@
+//! The small languages of the settings: periods of time and networks, the same in file, flag and environment.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A period of whole seconds: `90s`, `15m`, `2h`, `1d`, or a bare number of seconds; at most ten years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(u64);
+
+/// Longer is a slip of the keyboard, and sums of periods must not overflow.
+const LONGEST: u64 = 10 * 365 * 86_400;
+
+impl Period {
+    /// So many seconds; more than ten years is ten years.
+    pub const fn of_secs(seconds: u64) -> Self {
+        Self(if seconds < LONGEST { seconds } else { LONGEST })
+    }
+
+    /// In whole seconds.
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
+    /// As the type of the standard library.
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let scale = match unit.trim_start() {
+            "" | "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return Err(format!("{text:?} is not a period such as 90s, 15m, 2h or 1d")),
+        };
+        let number = digits.parse::<u64>().map_err(|_| format!("{text:?} is not a period such as 15m"))?;
+        let seconds = number.checked_mul(scale).filter(|s| *s <= LONGEST);
+        seconds.map(Self).ok_or_else(|| format!("{text} is longer than ten years"))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+        match units.iter().find(|(scale, _)| self.0 > 0 && self.0.is_multiple_of(*scale)) {
+            Some((scale, unit)) => write!(f, "{}{unit}", self.0 / scale),
+            None => write!(f, "{}s", self.0),
+        }
+    }
+}
+
+/// A period may be written as text or as a bare number of seconds.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a period such as \"15m\", or a number of seconds")]
+enum TextOrNumber {
+    Number(u64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = match TextOrNumber::deserialize(from)? {
+            TextOrNumber::Number(seconds) => seconds.to_string(),
+            TextOrNumber::Text(text) => text,
+        };
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A network in CIDR notation (RFC 4632, RFC 4291 §2.3), or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// With the host's bits cleared; IPv4 in its mapped form.
+    network: u128,
+    /// Ones where the network's bits are.
+    mask: u128,
+    v4: bool,
+}
+
+impl Cidr {
+    /// Whether the address lies in the network. An IPv4-mapped address counts as IPv4.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        self.v4 == addr.is_ipv4() && bits(addr) & self.mask == self.network
+    }
+}
+
+/// 128 bits for either family.
+fn bits(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a network such as 10.0.0.0/8, nor an address");
+        let (addr, len) = match text.trim().split_once('/') {
+            Some((addr, len)) => (addr, Some(len)),
+            None => (text.trim(), None),
+        };
+        let addr: IpAddr = addr.parse().map_err(|_| wrong())?;
+        let all = if addr.is_ipv4() { 32 } else { 128 };
+        let len = len.map_or(Ok(all), str::parse::<u32>).map_err(|_| wrong())?;
+        let host_bits = all.checked_sub(len).ok_or_else(wrong)?;
+        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+        if bits(addr) & !mask != 0 {
+            return Err(format!(
+                "{text:?} has bits set beyond its /{len}: did you mean {}?",
+                first(addr, mask, len)
+            ));
+        }
+        Ok(Self { network: bits(addr) & mask, mask, v4: addr.is_ipv4() })
+    }
+}
+
+/// The network that an address with stray bits lies in, for the message.
+fn first(addr: IpAddr, mask: u128, len: u32) -> String {
+    let network = Ipv6Addr::from_bits(bits(addr) & mask);
+    match addr {
+        IpAddr::V4(_) => {
+            format!("{}/{len}", Ipv4Addr::from_bits((network.to_bits() & u128::from(u32::MAX)) as u32))
+        }
+        IpAddr::V6(_) => format!("{network}/{len}"),
+    }
+}
+
+impl<'de> Deserialize<'de> for Cidr {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2 h", 7200), ("1d", 86_400), ("7", 7)] {
+            assert_eq!(text.parse(), Ok(Period(seconds)), "{text}");
+        }
+        for bad in ["", "m", "-1s", "1w", "99999999999999999999", "4000d", "9999999999999999d"] {
+            assert!(bad.parse::<Period>().is_err(), "{bad:?} was taken");
+        }
+        for text in ["90s", "15m", "2h", "1d", "0s"] {
+            assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn networks_hold_their_addresses_and_no_others() {
+        let holds = |net: &str, addr: &str| net.parse::<Cidr>().unwrap().contains(addr.parse().unwrap());
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.0"));
+        assert!(holds("192.0.2.7", "192.0.2.7") && !holds("192.0.2.7", "192.0.2.6"));
+        assert!(holds("0.0.0.0/0", "255.1.2.3") && !holds("0.0.0.0/0", "::1"));
+        assert!(holds("::/0", "2001:db8::1") && !holds("::/0", "1.2.3.4"));
+        assert!(holds("10.0.0.0/8", "::ffff:10.1.1.1"));
+        assert!(holds("fc00::/7", "fd12::1") && !holds("fc00::/7", "fe80::1"));
+        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0/8", "host/8", "1.2.3.4/"] {
+            assert!(bad.parse::<Cidr>().is_err(), "{bad:?} was taken");
+        }
+        assert!("10.1.2.3/8".parse::<Cidr>().unwrap_err().ends_with("did you mean 10.0.0.0/8?"));
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection: the system's socket and the machine that tells what to send.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown};
+
+use mio::net::TcpStream;
+use samara_proto::http::server::{Connection, Server};
+use samara_proto::time::Time;
+
+use super::Service;
+
+/// What the threads of a front end use again and again.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// Where the system puts what came.
+    pub(crate) input: Box<[u8]>,
+    /// Answers on their way out.
+    pub(crate) out: Vec<u8>,
+}
+
+/// Bytes read by one call: a few hundred pipelined announces.
+const READ: usize = 64 * 1024;
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self { input: vec![0; READ].into(), out: Vec::new() }
+    }
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stays,
+    Ends,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) stream: TcpStream,
+    sender: IpAddr,
+    machine: Connection,
+    /// What the system did not take yet.
+    pending: Vec<u8>,
+    sent: usize,
+    /// Everything is said; the client may still read it.
+    lingers: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, sender: IpAddr, machine: Connection) -> Self {
+        Self { stream, sender: sender.to_canonical(), machine, pending: Vec::new(), sent: 0, lingers: false }
+    }
+
+    /// When it has to end.
+    pub(crate) const fn deadline(&self) -> Time {
+        self.machine.deadline()
+    }
+
+    /// Whether ending it now loses nothing.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.machine.is_idle()
+    }
+
+    /// Something can be read or written. `at_end` says that the client will send no more.
+    pub(crate) fn drive(
+        &mut self,
+        now: Time,
+        at_end: bool,
+        server: &mut Server<Service>,
+        room: &mut Room,
+    ) -> Fate {
+        server.handler.sender = self.sender;
+        self.try_drive(now, at_end, server, room).unwrap_or(Fate::Ends)
+    }
+
+    fn try_drive(
+        &mut self,
+        now: Time,
+        at_end: bool,
+        server: &mut Server<Service>,
+        room: &mut Room,
+    ) -> io::Result<Fate> {
+        if !self.pending.is_empty() {
+            self.sent += write(&mut self.stream, &self.pending[self.sent..])?;
+            if self.sent < self.pending.len() {
+                return Ok(Fate::Stays);
+            }
+            (self.pending, self.sent) = (Vec::new(), 0);
+            room.out.clear();
+            self.machine.flushed(now, server, &mut room.out);
+            if self.send(now, server, room)? == Fate::Ends {
+                return Ok(Fate::Ends);
+            }
+        }
+        while self.pending.is_empty() {
+            let Some(n) = read(&mut self.stream, &mut room.input)? else { break };
+            if n == 0 {
+                return Ok(Fate::Ends);
+            }
+            if self.lingers {
+                continue;
+            }
+            room.out.clear();
+            self.machine.receive(now, &room.input[..n], server, &mut room.out);
+            if self.send(now, server, room)? == Fate::Ends {
+                return Ok(Fate::Ends);
+            }
+            // Less than there was room for: nothing is left, and asking costs a call.
+            if n < room.input.len() && !at_end {
+                break;
+            }
+        }
+        Ok(Fate::Stays)
+    }
+
+    /// Sends `room.out`, and what follows from its being sent, as far as the system takes it.
+    fn send(&mut self, now: Time, server: &mut Server<Service>, room: &mut Room) -> io::Result<Fate> {
+        while !room.out.is_empty() {
+            let n = write(&mut self.stream, &room.out)?;
+            if n < room.out.len() {
+                self.pending = room.out[n..].to_vec();
+                return Ok(Fate::Stays);
+            }
+            room.out.clear();
+            self.machine.flushed(now, server, &mut room.out);
+        }
+        self.end()
+    }
+
+    /// Ends the connection if everything is said.
+    fn end(&mut self) -> io::Result<Fate> {
+        if !self.machine.is_closing() || self.lingers {
+            return Ok(Fate::Stays);
+        }
+        if self.machine.was_refused() {
+            self.stream.shutdown(Shutdown::Write)?;
+            self.lingers = true;
+            return Ok(Fate::Stays);
+        }
+        Ok(Fate::Ends)
+    }
+}
+
+/// `None` if there is nothing to read now.
+fn read(from: &mut impl Read, into: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match from.read(into) {
+            Ok(n) => return Ok(Some(n)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// How much the system takes now.
+fn write(to: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match to.write(&bytes[sent..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => sent += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(sent)
+}

@@ -1,0 +1,13 @@
+//! The public side of Samara: a tracker that tells the peers of a swarm of each other.
+//!
+//! The crate is the shell around decisions that live in `samara-proto`: it has threads, sockets and files, and no runtime.
+//! [`Hub::start`] binds every address before the first thread runs, so that a hub that started is a hub that answers.
+#![forbid(unsafe_code)]
+
+mod clock;
+pub mod config;
+mod http;
+mod hub;
+mod sockets;
+
+pub use hub::{Hub, StartError};

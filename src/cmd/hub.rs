@@ -1,0 +1,35 @@
+//! `samara hub`: a tracker for others, until interrupted.
+
+use anyhow::{Context, Error};
+use samara_hub::Hub;
+use samara_hub::config::{Config, LogForm};
+
+use crate::args;
+use crate::exit::{Exit, Outcome, usage};
+use crate::signal::Interrupt;
+use crate::ui::{Event, LogStyle, Ui};
+
+/// Runs the hub, or only checks its settings.
+pub(crate) async fn run(args: args::Hub, ui: &mut Ui) -> Outcome {
+    let config = Config::load(args.options, args.config.as_deref()).map_err(|e| usage(e.to_string()))?;
+    if args.check_config {
+        ui.note("the settings are valid");
+        return Ok(Exit::Done);
+    }
+    ui.start_log(match config.log {
+        LogForm::Text => LogStyle::Service,
+        LogForm::Json => LogStyle::Json,
+    });
+    let mut interrupt = Interrupt::install()?;
+    let hub = tokio::task::spawn_blocking(move || Hub::start(&config))
+        .await
+        .context("the hub did not start")?
+        .map_err(Error::new)?;
+    for addr in hub.http() {
+        ui.event(&Event::Listening { addr: *addr, transports: &["http"] })?;
+    }
+    interrupt.wait().await;
+    ui.note("stopping");
+    tokio::task::spawn_blocking(move || hub.stop()).await.context("the hub did not stop")?;
+    Ok(Exit::Done)
+}
