@@ -13,6 +13,7 @@ pub mod reach;
 mod text;
 pub mod types;
 pub mod udp;
+pub mod udp_client;
 pub mod url;
 
 pub use types::{AnnounceRequest, AnnounceResponse, Event, Failure, Family, MAX_PEERS, Retry, ScrapeStats};
