@@ -43,8 +43,8 @@ macro_rules! is_default {
 }
 
 options! {
-    /// Where to answer over HTTP; may be the address and port of UDP. [::] is IPv6 only, 0.0.0.0 is IPv4. Naming any
-    /// address, here or for UDP, replaces all defaults [default: [::]:6969 and 0.0.0.0:6969]
+    /// Where to answer over HTTP; may be the address and port of UDP. IPv6 addresses don't take IPv4. Naming any
+    /// address, here or for UDP, replaces all defaults [default: port 6969 of all addresses, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR:PORT", env = "SAMARA_HUB_HTTP", value_delimiter = ',')]
     #[arg(help_heading = "Addresses", hide_env_values = true)]
     http: Vec<SocketAddr> = default("[\"[::]:6969\", \"0.0.0.0:6969\"]"),
