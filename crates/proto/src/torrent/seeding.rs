@@ -3,8 +3,9 @@
 //! When: it had everything at the start of the run, sees no other seed, and some piece is at fewer than two peers. What
 //! one peer was told stays told; newcomers see everything once the crowd can do without us.
 //!
-//! How much: what the peer takes in [`AHEAD`], and [`SPARE`] pieces more, so that it never waits for the news. With one
-//! peer there is nothing to divide: it is told of two more for each piece that left for it, which triples what it has to
+//! How much: what the peer takes in twice the time that it needs to hear of a piece and fetch it (measured, and within
+//! [`AHEAD`]), and [`SPARE`] pieces more, so that it never waits for the news. More would tie pieces to a peer whose line
+//! turns slow while others could take them. With one peer there is nothing to divide: it is told of two more for each piece that left for it, which triples what it has to
 //! fetch every round trip, until others come. A peer that is served and does not want what it was told of has chosen
 //! other pieces, and soon sees everything; one that wants it and fetches nothing is told of twice as many every second.
 //! Only peers that are served are told of more; the offers to one that is choked count as none.
@@ -25,12 +26,14 @@ use crate::ids::{PeerKey, PieceIndex};
 use crate::peer::Command;
 use crate::time::Time;
 
-/// Time ahead for which a peer is told of pieces.
-const AHEAD: Duration = Duration::from_millis(1500);
+/// Least and most time ahead for which a peer is told of pieces; the most until its delay is known.
+const AHEAD: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(1500)];
 /// Pieces on offer beyond that: one under way, one that follows.
 const SPARE: u64 = 2;
 /// A peer with nothing on offer for so long may fetch what others are fetching; at once if the line is not full.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_millis(500);
+/// A peer that has something on offer and fetched nothing for so long is told of more.
+const STALLED: Duration = Duration::from_secs(2);
 /// A peer that did not want what it was told of after so long has chosen other pieces.
 const PICKY: Duration = Duration::from_millis(500);
 /// Pieces after which one can tell whether a peer passes on.
@@ -51,6 +54,10 @@ pub(super) struct Offers {
     sent: u64,
     /// When it last had something to fetch.
     busy: Time,
+    /// When it was told of something while it had nothing to fetch, until bytes leave for it.
+    news: Option<Time>,
+    /// The least time from such news to the first bytes.
+    delay: Option<Duration>,
     /// How many times the usual amount it is told of.
     boost: u64,
     /// Twice the pieces it was sent while nobody else was there.
@@ -67,9 +74,32 @@ impl Offers {
             sent_before: sent,
             sent,
             busy: now,
+            news: None,
+            delay: None,
             boost: 1,
             alone: 0,
         }
+    }
+
+    /// Notes that bytes leave for it.
+    fn note_delay(&mut self, now: Time) {
+        if let Some(news) = self.news.take() {
+            let delay = now.since(news);
+            self.delay = Some(self.delay.map_or(delay, |least| least.min(delay)));
+        }
+    }
+
+    /// Time ahead for which it is told of pieces.
+    fn ahead(&self) -> Duration {
+        let [least, most] = AHEAD;
+        self.delay.map_or(most, |delay| delay.saturating_mul(2).clamp(least, most))
+    }
+
+    /// Pieces that should be on offer to it if it takes `rate` bytes a second.
+    fn amount(&self, rate: u64, piece_length: u32) -> u64 {
+        let bytes = u128::from(rate) * self.ahead().as_millis() / 1000;
+        let pieces = u64::try_from(bytes / u128::from(piece_length.max(1))).unwrap_or(u64::MAX);
+        pieces.saturating_add(SPARE).saturating_mul(self.boost).saturating_add(self.alone)
     }
 
     /// Pieces that it is still to fetch, going by what it says and by what was sent; `sent` are all bytes sent to it.
@@ -137,7 +167,10 @@ impl<B> Torrent<B> {
         let Some(spread) = &mut picker.spread else { return };
         let open = offers.open(peer.up.total(), piece_length);
         let mut idle = open == 0 && (slack || now.since(offers.busy) >= IDLE);
-        let most = amount(peer.up.get(), piece_length, offers.boost).saturating_add(offers.alone);
+        let most = offers.amount(peer.up.get(), piece_length);
+        if open == 0 {
+            offers.news = Some(now);
+        }
         for _ in open..most {
             let Some(piece) = spread.next(&peer.has, &offers.told, idle) else { break };
             idle = false;
@@ -194,6 +227,7 @@ impl<B> Torrent<B> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(offers) = &mut peer.offers else { return };
         offers.busy = self.now;
+        offers.note_delay(self.now);
         let sent = peer.up.total() - offers.sent_before;
         let whole = sent / piece_length - (sent - u64::from(payload).min(sent)) / piece_length;
         if whole > 0 {
@@ -252,7 +286,7 @@ impl<B> Torrent<B> {
                 self.send(key, Command::UploadOnly(true));
                 continue;
             }
-            let stalls = offers.sent == sent && self.now.since(offers.busy) >= IDLE;
+            let stalls = offers.sent == sent && self.now.since(offers.busy) >= STALLED;
             offers.boost = if stalls { offers.boost.saturating_mul(2) } else { 1 };
             offers.sent = sent;
             self.offer_more(key);
@@ -260,8 +294,32 @@ impl<B> Torrent<B> {
     }
 }
 
-/// Pieces on offer to a peer that takes `rate` bytes a second.
-fn amount(rate: u64, piece_length: u32, boost: u64) -> u64 {
-    let ahead = u128::from(rate) * AHEAD.as_millis() / 1000 / u128::from(piece_length.max(1));
-    u64::try_from(ahead).unwrap_or(u64::MAX).saturating_add(SPARE).saturating_mul(boost)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn what_is_on_offer_follows_the_rate_and_the_delay() {
+        let mut offers = Offers::new(at(0), 0);
+        let mebi = 1 << 20;
+        assert_eq!(offers.amount(0, mebi), SPARE);
+        assert_eq!(offers.amount(4 << 20, mebi), 6 + SPARE, "1.5 s while nothing is known");
+        offers.news = Some(at(1000));
+        offers.note_delay(at(1500));
+        assert_eq!(offers.amount(4 << 20, mebi), 4 + SPARE);
+        offers.note_delay(at(9000));
+        assert_eq!(offers.amount(4 << 20, mebi), 4 + SPARE, "there was no news");
+        offers.news = Some(at(9000));
+        offers.note_delay(at(9001));
+        assert_eq!(offers.amount(4 << 20, mebi), 1 + SPARE, "a quarter of a second at least");
+        offers.boost = 2;
+        offers.alone = 3;
+        assert_eq!(offers.amount(0, mebi), 2 * SPARE + 3);
+        offers.boost = u64::MAX;
+        assert_eq!(offers.amount(u64::MAX, 1), u64::MAX);
+    }
 }
