@@ -12,6 +12,9 @@ use samara_proto::metainfo::Metainfo;
 /// Largest .torrent file that is read. The largest in the wild are a few tens of MiB.
 const MAX_TORRENT_LEN: u64 = 256 << 20;
 
+/// Largest one that is fetched from the web, where it takes memory on the way.
+const MAX_FETCHED_LEN: usize = 64 << 20;
+
 /// A torrent, or what names one.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -31,10 +34,8 @@ impl Source {
             let magnet = Magnet::parse(text).context("the magnet link cannot be used")?;
             return Ok(Self::Magnet(Box::new(magnet)));
         }
-        if has_scheme(text, "http:") || has_scheme(text, "https:") {
-            bail!(
-                "{text} cannot be fetched yet: download the .torrent file with a browser or curl, then name the file"
-            );
+        if is_web(text) {
+            bail!("{text} is an address on the web: download the file first, then name it here");
         }
         if Path::new(text).exists() {
             return Ok(Self::Torrent(Box::new(read_torrent(Path::new(text))?)));
@@ -43,6 +44,22 @@ impl Source {
             Some(hashes) => Ok(Self::Magnet(Box::new(Magnet::new(hashes)))),
             None => Err(unknown(text)),
         }
+    }
+
+    /// As [`read`](Self::read), and takes the address of a .torrent file on the web too.
+    ///
+    /// # Errors
+    /// Likewise; or if it cannot be fetched.
+    pub(crate) async fn read_or_fetch(text: &str) -> Result<Self> {
+        if !is_web(text) {
+            return Self::read(text);
+        }
+        let bytes = samara_engine::web::fetch(text, MAX_FETCHED_LEN).await;
+        let bytes = bytes.with_context(|| format!("{text} cannot be fetched"))?;
+        let metainfo = Metainfo::parse(&bytes);
+        Ok(Self::Torrent(Box::new(
+            metainfo.with_context(|| format!("{text} is no .torrent file that can be used"))?,
+        )))
     }
 
     /// Whether all of the torrent is known.
@@ -91,6 +108,10 @@ pub(crate) fn read_torrent(path: &Path) -> Result<Metainfo> {
         .with_context(|| format!("{} is no .torrent file that can be used", path.display()))
 }
 
+fn is_web(text: &str) -> bool {
+    has_scheme(text, "http:") || has_scheme(text, "https:")
+}
+
 fn has_scheme(text: &str, scheme: &str) -> bool {
     text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
@@ -119,7 +140,7 @@ mod tests {
     #[test]
     fn what_cannot_be_had_yet_is_told_apart() {
         let refusal = |text| Source::read(text).unwrap_err().to_string();
-        assert!(refusal("https://example.org/a.torrent").contains("curl"));
+        assert!(refusal("https://example.org/a.torrent").contains("download"));
         assert!(refusal("7-crossover-clockwork").contains("magnet"));
         assert!(refusal("no-such-file").contains("neither"));
         assert!(refusal("magnet:?dn=x").contains("magnet"));

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -135,6 +136,47 @@ fn a_bare_hash_and_a_peer_are_enough() {
         get(&s, &hash, &addr, &[]);
         assert_same(&s.join("x"), &s.join("out/x"));
         fs::remove_dir_all(s.join("out")).unwrap();
+    }
+}
+
+/// Serves one answer after the other on a port of its own; the address.
+fn web(answers: Vec<Vec<u8>>) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            stream.write_all(&answer).unwrap();
+        }
+    });
+    addr
+}
+
+#[test]
+fn a_torrent_file_is_fetched_from_the_web() {
+    let s = Scratch::new();
+    s.write("film.bin", noise(3, 100_000));
+    let (_seed, addr) = seed(&s, "film.bin", "v1");
+    let torrent = fs::read(s.join("t.torrent")).unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", torrent.len());
+    let server = web(vec![
+        b"HTTP/1.1 301 Moved\r\nLocation: /t.torrent\r\n\r\n".to_vec(),
+        [head.as_bytes(), &torrent].concat(),
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\n\r\n<html>".to_vec(),
+    ]);
+    get(&s, &format!("http://{server}/old.torrent"), &addr, &[]);
+    assert_same(&s.join("film.bin"), &s.join("out/film.bin"));
+    let url = format!("http://{server}/x");
+    for why in ["cannot be fetched: the server answers with status 404", "is no .torrent file"] {
+        let ran = s.run(&["get", &url]).expect(1);
+        assert!(ran.stderr().contains(why), "{}", ran.stderr());
     }
 }
 

@@ -37,7 +37,7 @@ Examples:
 
 A run that was ended goes on from what was proven when it is started again.")]
 pub(crate) struct Get {
-    /// A .torrent file, a magnet link, or an info-hash
+    /// A .torrent file, its http(s) address, a magnet link, or an info-hash
     pub(crate) source: String,
     /// The folder to put it in
     #[arg(short, long, value_name = "DIR", default_value = ".")]

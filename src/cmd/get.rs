@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Get, ui: &mut Ui) -> Outcome {
     if args.stdout && ui.is_json() {
         return Err(usage("--stdout and --json both need stdout: choose one"));
     }
-    let source = Source::read(&args.source)?;
+    let source = Source::read_or_fetch(&args.source).await?;
     let goal = Goal::of(&args, &source);
     if let Source::Torrent(metainfo) = &source {
         goal.wanted(&metainfo.info).map_err(usage)?;

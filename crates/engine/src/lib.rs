@@ -34,6 +34,7 @@ mod registry;
 mod share;
 pub mod store;
 mod torrent;
+pub mod web;
 
 pub use api::{
     AddSource, AddTorrent, Config, Limits, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,

@@ -15,7 +15,6 @@ pub mod merkle;
 pub mod metainfo;
 pub mod path;
 pub mod peer;
-pub mod reach;
 pub mod rng;
 pub mod time;
 pub mod torrent;

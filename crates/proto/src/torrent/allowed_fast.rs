@@ -19,7 +19,7 @@ use sha1::{Digest, Sha1};
 use super::Torrent;
 use crate::ids::{PeerKey, PieceIndex, WireHash};
 use crate::peer::Command;
-use crate::reach::Reach;
+use crate::torrent::hosts::Reach;
 
 /// Pieces granted to one peer.
 const MOST: u32 = 5;

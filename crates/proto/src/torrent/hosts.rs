@@ -7,7 +7,29 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::reach::Reach;
+use crate::tracker::reach::{Scope, scope};
+
+/// From where an address can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// From this machine.
+    Loopback,
+    /// From a network that is somebody's own.
+    Private,
+    /// From everywhere.
+    Public,
+}
+
+impl Reach {
+    /// How far an address reaches.
+    pub(super) fn of(ip: IpAddr) -> Self {
+        match scope(ip) {
+            Some(Scope::Loopback) => Self::Loopback,
+            Some(Scope::Link | Scope::Private) => Self::Private,
+            Some(Scope::Public) | None => Self::Public,
+        }
+    }
+}
 
 /// Who is behind an address: the address without its port, of IPv6 the /64; but on this machine each port is another.
 pub(super) fn host(addr: SocketAddr) -> SocketAddr {

@@ -14,7 +14,7 @@ use super::peer::{Counted, Peer};
 use super::turnover::{self, Sitter};
 use crate::ids::PeerKey;
 use crate::peer::Departure;
-use crate::reach::Reach;
+use crate::torrent::hosts::Reach;
 
 /// Connections with one public host. libtorrent keeps one; behind one address of a carrier there may be several.
 const MOST_OF_HOST: usize = 3;

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::canonical;
 use super::hosts;
-use crate::reach::Reach;
+use crate::torrent::hosts::Reach;
 
 /// Votes that are remembered; the oldest give way, for addresses change.
 const MOST_VOTES: usize = 32;

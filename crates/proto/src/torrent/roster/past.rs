@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::ids::PeerId;
-use crate::reach::Reach;
 use crate::time::Time;
 use crate::torrent::hosts;
+use crate::torrent::hosts::Reach;
 
 /// Hosts remembered at once: about 200 KiB.
 const MOST: usize = 2000;
