@@ -1,15 +1,22 @@
 //! Requests fed in any split are answered as if fed whole; what is kept and what waits to be sent is bounded.
 
-use samara_proto::http::server::{Connection, Handler, Limits, Reply, Request, Server, client_address};
+use samara_proto::http::server::{
+    Connection, Handler, Limits, Reply, Request, Server, Status, client_address,
+};
 use samara_proto::time::Time;
 
 use super::input::Input;
 
-/// Answers with what it understood.
+/// Answers with what it understood: at `/l` later, and at `/u` with another protocol.
 struct Echo;
 
 impl Handler for Echo {
     fn handle(&mut self, _: Time, request: &Request<'_>, reply: &mut Reply) {
+        match request.path {
+            "/l" => return reply.later(1),
+            "/u" => return reply.upgrade("Upgrade: x\r\n"),
+            _ => {}
+        }
         let sender = [127, 0, 0, 1].into();
         let client = client_address(sender, request, |ip| ip.is_loopback());
         let text = format!("{:?} {} {} {client:?}", request.method, request.path, request.query);
@@ -52,19 +59,26 @@ impl Talk {
         Self { connection: Connection::new(Time::ZERO, &server.limits), server }
     }
 
-    /// The answers, and whether the connection ends.
-    fn all<'a>(mut self, parts: impl Iterator<Item = &'a [u8]>) -> (String, bool) {
+    /// The answers, whether the connection ends, and what is left for another protocol.
+    fn all<'a>(mut self, parts: impl Iterator<Item = &'a [u8]>) -> (String, bool, Option<Vec<u8>>) {
         let (mut all, mut out) = (Vec::new(), Vec::new());
         for part in parts {
             self.connection.receive(Time::ZERO, part, &mut self.server, &mut out);
-            while !out.is_empty() {
-                assert!(out.len() < limits().backlog + MAX_ANSWER, "{} bytes wait", out.len());
+            loop {
+                self.connection.answer(Time::ZERO, 1, &mut self.server, &mut out, |_, reply| {
+                    reply.text(Status::Ok, "late");
+                });
+                assert!(out.len() < limits().backlog + 2 * MAX_ANSWER, "{} bytes wait", out.len());
+                if out.is_empty() {
+                    break;
+                }
                 all.append(&mut out);
                 self.connection.flushed(Time::ZERO, &mut self.server, &mut out);
             }
         }
         // Whether a client has to be told to send its body depends on what had come of it.
         let text = String::from_utf8_lossy(&all).replace("HTTP/1.1 100 Continue\r\n\r\n", "");
-        (text, self.connection.is_closing())
+        let left = self.connection.is_leaving();
+        (text, self.connection.is_closing(), left.then(|| self.connection.into_rest()))
     }
 }

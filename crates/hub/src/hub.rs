@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 
-use samara_proto::http::server::{Limits, Server};
+use samara_proto::http::server::Limits;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -74,8 +74,7 @@ impl Hub {
             return Err(StartError::Nowhere);
         }
         for (i, listeners) in shares.into_iter().enumerate() {
-            let server = Server::new(Limits::default(), Service::new());
-            let worker = Worker::new(listeners, server, clock, MAX_CONNECTIONS)?;
+            let worker = Worker::new(listeners, Service::new, Limits::default(), clock, MAX_CONNECTIONS)?;
             hub.stoppers.push(worker.stopper());
             hub.threads.push(thread::Builder::new().name(format!("http-{i}")).spawn(move || {
                 if let Err(error) = worker.run() {

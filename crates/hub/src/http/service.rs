@@ -5,16 +5,30 @@ use std::net::{IpAddr, Ipv4Addr};
 use samara_proto::http::server::{Handler, Method, Reply, Request, Status};
 use samara_proto::time::Time;
 
+use super::front::{Desk, Front, Gone};
+
 /// Answers the requests of one thread's connections.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// The other end of the connection whose request is handled.
-    pub(crate) sender: IpAddr,
+    sender: IpAddr,
+    desk: Desk,
 }
 
 impl Service {
-    pub(crate) const fn new() -> Self {
-        Self { sender: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    pub(crate) const fn new(desk: Desk) -> Self {
+        Self { sender: IpAddr::V4(Ipv4Addr::UNSPECIFIED), desk }
+    }
+}
+
+impl Front for Service {
+    fn asked_by(&mut self, sender: IpAddr, key: usize) {
+        self.sender = sender;
+        self.desk.turn_to(key);
+    }
+
+    fn take_over(&mut self, gone: Gone) {
+        tracing::debug!(sender = %gone.sender, "nobody takes over a connection");
     }
 }
 

@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown};
 
 use mio::net::TcpStream;
-use samara_proto::http::server::{Connection, Server};
+use samara_proto::http::server::{Connection, Reply, Server};
 use samara_proto::time::Time;
 
-use super::Service;
+use super::front::{Front, Gone};
 
 /// What the threads of a front end use again and again.
 #[derive(Debug)]
@@ -32,13 +32,15 @@ impl Room {
 pub(crate) enum Fate {
     Stays,
     Ends,
+    /// It speaks another protocol from here on: see [`Socket::into_gone`].
+    Leaves,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
-    sender: IpAddr,
+    pub(crate) sender: IpAddr,
     machine: Connection,
     /// What the system did not take yet.
     pending: Vec<u8>,
@@ -62,23 +64,58 @@ impl Socket {
         self.machine.is_idle()
     }
 
-    /// Something can be read or written. `at_end` says that the client will send no more.
+    /// The number under which it was promised an answer, while it waits for that.
+    pub(crate) const fn awaited(&self) -> Option<u64> {
+        self.machine.awaited()
+    }
+
+    /// What is left once it [leaves](Fate::Leaves).
+    pub(crate) fn into_gone(self) -> Gone {
+        Gone { stream: self.stream, sender: self.sender, rest: self.machine.into_rest() }
+    }
+
+    /// Something can be read or written. `at_end` says that the client will send no more. The front has to know already
+    /// who asks.
     pub(crate) fn drive(
         &mut self,
         now: Time,
         at_end: bool,
-        server: &mut Server<Service>,
+        server: &mut Server<impl Front>,
         room: &mut Room,
     ) -> Fate {
-        server.handler.sender = self.sender;
         self.try_drive(now, at_end, server, room).unwrap_or(Fate::Ends)
+    }
+
+    /// Gives the answer that was promised under `ticket`, if it is still awaited, and goes on. The front has to know
+    /// already who asks.
+    pub(crate) fn answer<F: Front>(
+        &mut self,
+        now: Time,
+        ticket: u64,
+        server: &mut Server<F>,
+        room: &mut Room,
+        fill: impl FnOnce(&mut F, &mut Reply),
+    ) -> Fate {
+        room.out.clear();
+        if !self.machine.answer(now, ticket, server, &mut room.out, fill) {
+            return Fate::Stays;
+        }
+        if !self.pending.is_empty() {
+            self.pending.append(&mut room.out);
+            return Fate::Stays;
+        }
+        match self.send(now, server, room) {
+            // Nothing was read meanwhile, and the system tells of what came only once.
+            Ok(Fate::Stays) => self.drive(now, true, server, room),
+            other => other.unwrap_or(Fate::Ends),
+        }
     }
 
     fn try_drive(
         &mut self,
         now: Time,
         at_end: bool,
-        server: &mut Server<Service>,
+        server: &mut Server<impl Front>,
         room: &mut Room,
     ) -> io::Result<Fate> {
         if !self.pending.is_empty() {
@@ -89,11 +126,12 @@ impl Socket {
             (self.pending, self.sent) = (Vec::new(), 0);
             room.out.clear();
             self.machine.flushed(now, server, &mut room.out);
-            if self.send(now, server, room)? == Fate::Ends {
-                return Ok(Fate::Ends);
+            let fate = self.send(now, server, room)?;
+            if fate != Fate::Stays {
+                return Ok(fate);
             }
         }
-        while self.pending.is_empty() {
+        while self.pending.is_empty() && self.awaited().is_none() {
             let Some(n) = read(&mut self.stream, &mut room.input)? else { break };
             if n == 0 {
                 return Ok(Fate::Ends);
@@ -103,8 +141,9 @@ impl Socket {
             }
             room.out.clear();
             self.machine.receive(now, &room.input[..n], server, &mut room.out);
-            if self.send(now, server, room)? == Fate::Ends {
-                return Ok(Fate::Ends);
+            let fate = self.send(now, server, room)?;
+            if fate != Fate::Stays {
+                return Ok(fate);
             }
             // Less than there was room for: nothing is left, and asking costs a call.
             if n < room.input.len() && !at_end {
@@ -115,7 +154,7 @@ impl Socket {
     }
 
     /// Sends `room.out`, and what follows from its being sent, as far as the system takes it.
-    fn send(&mut self, now: Time, server: &mut Server<Service>, room: &mut Room) -> io::Result<Fate> {
+    fn send(&mut self, now: Time, server: &mut Server<impl Front>, room: &mut Room) -> io::Result<Fate> {
         while !room.out.is_empty() {
             let n = write(&mut self.stream, &room.out)?;
             if n < room.out.len() {
@@ -130,6 +169,9 @@ impl Socket {
 
     /// Ends the connection if everything is said.
     fn end(&mut self) -> io::Result<Fate> {
+        if self.machine.is_leaving() {
+            return Ok(Fate::Leaves);
+        }
         if !self.machine.is_closing() || self.lingers {
             return Ok(Fate::Stays);
         }

@@ -1,18 +1,18 @@
 //! One thread of the HTTP front end: accepts, reads, answers, and ends what takes too long.
 
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{IpAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use samara_proto::http::server::{Connection, Server};
+use samara_proto::http::server::{Connection, Limits, Reply, Server};
 use samara_proto::time::Time;
 use slab::Slab;
 
-use super::Service;
+use super::front::{Desk, Front, Mailbox};
 use super::socket::{Fate, Room, Socket};
 use crate::clock::Clock;
 
@@ -52,11 +52,12 @@ impl Stopper {
 
 /// One thread of the front end.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct Worker<F> {
     poll: Poll,
     listeners: Vec<TcpListener>,
     sockets: Slab<Socket>,
-    server: Server<Service>,
+    server: Server<F>,
+    mailbox: Arc<Mailbox>,
     room: Room,
     clock: Clock,
     stop: Arc<AtomicBool>,
@@ -68,14 +69,15 @@ pub(crate) struct Worker {
     blocked: bool,
 }
 
-impl Worker {
-    /// A worker that accepts from `listeners`.
+impl<F: Front> Worker<F> {
+    /// A worker that accepts from `listeners` and answers by the front that `make` makes.
     ///
     /// # Errors
     /// If the system gives no queue of events.
     pub(crate) fn new(
         listeners: Vec<StdListener>,
-        server: Server<Service>,
+        make: impl FnOnce(Desk) -> F,
+        limits: Limits,
         clock: Clock,
         max_connections: usize,
     ) -> io::Result<Self> {
@@ -85,11 +87,14 @@ impl Worker {
         for (i, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, Token(FIRST_LISTENER - i), Interest::READABLE)?;
         }
+        let mailbox = Mailbox::new(Arc::clone(&waker));
+        let server = Server::new(limits, make(Desk::new(Arc::clone(&mailbox))));
         Ok(Self {
             poll,
             listeners,
             sockets: Slab::new(),
             server,
+            mailbox,
             room: Room::new(),
             clock,
             stop: Arc::default(),
@@ -134,7 +139,7 @@ impl Worker {
         let now = self.clock.now();
         for event in events.iter() {
             match event.token() {
-                WAKE => {}
+                WAKE => self.deliver(now),
                 Token(i) if i > FIRST_LISTENER - 1 - self.listeners.len() => {
                     self.accept(FIRST_LISTENER - i, now)
                 }
@@ -164,16 +169,19 @@ impl Worker {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, sender: std::net::IpAddr, now: Time) {
+    fn admit(&mut self, stream: TcpStream, sender: IpAddr, now: Time) {
         if self.sockets.len() >= self.max_connections {
             self.give_one_up();
         }
         let mut socket = Socket::new(stream, sender, Connection::new(now, &self.server.limits));
-        // The request is often there already.
-        if socket.drive(now, false, &mut self.server, &mut self.room) == Fate::Ends {
-            return;
-        }
         let entry = self.sockets.vacant_entry();
+        // The request is often there already.
+        self.server.handler.asked_by(socket.sender, entry.key());
+        match socket.drive(now, false, &mut self.server, &mut self.room) {
+            Fate::Stays => {}
+            Fate::Ends => return,
+            Fate::Leaves => return self.server.handler.take_over(socket.into_gone()),
+        }
         let both = Interest::READABLE | Interest::WRITABLE;
         match self.poll.registry().register(&mut socket.stream, Token(entry.key()), both) {
             Ok(()) => drop(entry.insert(socket)),
@@ -183,8 +191,36 @@ impl Worker {
 
     fn drive(&mut self, key: usize, at_end: bool, now: Time) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
-        if socket.drive(now, at_end, &mut self.server, &mut self.room) == Fate::Ends {
-            self.sockets.remove(key);
+        self.server.handler.asked_by(socket.sender, key);
+        let fate = socket.drive(now, at_end, &mut self.server, &mut self.room);
+        self.settle(key, fate);
+    }
+
+    /// Passes on what other threads answered.
+    fn deliver(&mut self, now: Time) {
+        for (key, ticket, answer) in self.mailbox.take() {
+            self.answer(key, ticket, now, |_, reply| answer.fill(reply));
+        }
+    }
+
+    fn answer(&mut self, key: usize, ticket: u64, now: Time, fill: impl FnOnce(&mut F, &mut Reply)) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        self.server.handler.asked_by(socket.sender, key);
+        let fate = socket.answer(now, ticket, &mut self.server, &mut self.room, fill);
+        self.settle(key, fate);
+    }
+
+    fn settle(&mut self, key: usize, fate: Fate) {
+        if fate == Fate::Stays {
+            return;
+        }
+        let mut socket = self.sockets.remove(key);
+        if fate == Fate::Ends {
+            return;
+        }
+        match self.poll.registry().deregister(&mut socket.stream) {
+            Ok(()) => self.server.handler.take_over(socket.into_gone()),
+            Err(error) => tracing::warn!(%error, "cannot let go of a connection"),
         }
     }
 
@@ -202,9 +238,20 @@ impl Worker {
     }
 
     fn sweep(&mut self, now: Time) {
+        let late = |(key, socket): (usize, &Socket)| {
+            let ticket = socket.awaited().filter(|_| socket.deadline() <= now)?;
+            Some((key, ticket))
+        };
+        let overdue: Vec<_> = self.sockets.iter().filter_map(late).collect();
+        for (key, ticket) in overdue {
+            self.answer(key, ticket, now, F::overdue);
+        }
         self.sockets.retain(|_, socket| socket.deadline() > now);
         if std::mem::take(&mut self.blocked) {
             (0..self.listeners.len()).for_each(|i| self.accept(i, now));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

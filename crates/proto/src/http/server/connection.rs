@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::head::{Head, Lines, MAX_HEADERS, Request};
-use super::reply::{Framing, Reply, Status};
+use super::reply::{Framing, Outcome, Reply, Status};
 use crate::time::Time;
 
 /// Bounds of a connection.
@@ -17,6 +17,8 @@ pub struct Limits {
     pub backlog: usize,
     /// From the first byte of a request to its last, and from an answer to its last byte sent.
     pub request_timeout: Duration,
+    /// From a request whose answer was promised to that answer.
+    pub answer_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for Limits {
             body: 4 * 1024,
             backlog: 256 * 1024,
             request_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(20),
         }
     }
@@ -67,15 +70,20 @@ enum Phase {
     Reading,
     /// Answers to be sent.
     Writing,
+    /// An answer that was promised under this number. Earlier answers may still be on their way.
+    Awaiting(u64, Framing),
     /// Answers to be sent; then it ends.
     Closing,
+    /// The answer to be sent by which it leaves HTTP.
+    Leaving,
 }
 
 /// The machine of one connection.
 ///
 /// [`receive`](Self::receive) and [`flushed`](Self::flushed) append answers to `out`, which comes empty. The caller sends
 /// them, reads nothing while it does, and calls `flushed` once they are out; then it does so again, until `out` stays
-/// empty.
+/// empty. It reads nothing either while an answer is [awaited](Self::awaited), nor once the connection
+/// [leaves](Self::is_leaving).
 #[derive(Debug)]
 pub struct Connection {
     /// What was received and not yet used: part of a request, or requests behind a backlog.
@@ -126,6 +134,24 @@ impl Connection {
         matches!(self.phase, Phase::Closing)
     }
 
+    /// The number under which an answer was promised, while it is.
+    pub const fn awaited(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Awaiting(ticket, _) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// Whether it speaks another protocol as soon as all answers are sent; see [`into_rest`](Self::into_rest).
+    pub const fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving)
+    }
+
+    /// What came behind the request that led to another protocol, and belongs to that.
+    pub fn into_rest(self) -> Vec<u8> {
+        self.input
+    }
+
     /// Whether it closes over bytes that it did not look at. Closing a socket over unread bytes takes back the answer, so
     /// the caller should let the client read it first (RFC 9112 §9.6).
     pub const fn was_refused(&self) -> bool {
@@ -142,13 +168,48 @@ impl Connection {
         if bytes.is_empty() || self.is_closing() {
             return;
         }
-        if self.input.is_empty() {
+        if self.input.is_empty() && !self.is_held() {
             let used = self.serve(now, bytes, server, out);
             self.input.extend_from_slice(&bytes[used..]);
         } else {
             self.input.extend_from_slice(bytes);
             self.resume(now, server, out);
         }
+    }
+
+    /// Gives the answer that was promised under `ticket`, and goes on with what came meanwhile once it is sent. Returns
+    /// whether it was still awaited; if not, nothing happens.
+    pub fn answer<H: Handler>(
+        &mut self,
+        now: Time,
+        ticket: u64,
+        server: &mut Server<H>,
+        out: &mut Vec<u8>,
+        fill: impl FnOnce(&mut H, &mut Reply),
+    ) -> bool {
+        let Phase::Awaiting(awaited, how) = self.phase else { return false };
+        if awaited != ticket {
+            return false;
+        }
+        server.reply.reset();
+        fill(&mut server.handler, &mut server.reply);
+        self.conclude(how, &server.reply, out);
+        self.deadline = now + server.limits.request_timeout;
+        true
+    }
+
+    fn conclude(&mut self, how: Framing, reply: &Reply, out: &mut Vec<u8>) {
+        reply.write(how, out);
+        self.phase = match reply.outcome {
+            Outcome::Upgrade => Phase::Leaving,
+            _ if how.keep_alive => Phase::Writing,
+            _ => Phase::Closing,
+        };
+    }
+
+    /// Whether nothing is looked at for now, or ever again.
+    const fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Awaiting(..) | Phase::Leaving | Phase::Closing)
     }
 
     /// All answers are sent: looks at what was received meanwhile.
@@ -167,6 +228,9 @@ impl Connection {
 
     /// Serves what stands in `input`.
     fn resume(&mut self, now: Time, server: &mut Server<impl Handler>, out: &mut Vec<u8>) {
+        if self.is_held() {
+            return;
+        }
         let mut input = std::mem::take(&mut self.input);
         let used = if self.is_worth_parsing(&input, &server.limits) {
             self.serve(now, &input, server, out)
@@ -197,7 +261,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> usize {
         let mut used = 0;
-        while used < bytes.len() && out.len() < server.limits.backlog && !self.is_closing() {
+        while used < bytes.len() && out.len() < server.limits.backlog && !self.is_held() {
             match self.front(now, &bytes[used..], server, out) {
                 Front::Answered(len) => used += len,
                 Front::Part => break,
@@ -242,11 +306,13 @@ impl Connection {
         server.reply.reset();
         server.handler.handle(now, &head.request(body), &mut server.reply);
         let how = Framing { keep_alive: head.keep_alive, old: head.old, no_body: head.wants_no_body() };
-        server.reply.write(how, out);
         (self.wanted, self.told) = (0, false);
-        if !head.keep_alive {
-            self.phase = Phase::Closing;
+        if let Outcome::Later(ticket) = server.reply.outcome {
+            self.phase = Phase::Awaiting(ticket, how);
+            self.deadline = now + limits.answer_timeout;
+            return Front::Answered(len);
         }
+        self.conclude(how, &server.reply, out);
         Front::Answered(len)
     }
 
@@ -260,9 +326,12 @@ impl Connection {
     /// Chooses what to wait for, and how long.
     fn wait(&mut self, now: Time, part: bool, answers: bool, limits: &Limits) {
         let before = self.phase;
+        if matches!(before, Phase::Awaiting(..)) {
+            return;
+        }
         if answers {
             self.deadline = now + limits.request_timeout;
-            if before != Phase::Closing {
+            if !self.is_held() {
                 self.phase = Phase::Writing;
             }
         } else if part {

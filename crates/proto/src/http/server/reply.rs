@@ -1,5 +1,6 @@
 //! An answer: status, type and body (RFC 9112 §4, RFC 9110 §15).
 
+use std::borrow::Cow;
 use std::io::Write;
 
 /// How a request ended.
@@ -45,6 +46,17 @@ impl Status {
     }
 }
 
+/// When the answer goes out, and what the connection is afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// At once.
+    Now,
+    /// Once somebody gives it, by this number.
+    Later(u64),
+    /// At once, and then the connection speaks another protocol.
+    Upgrade,
+}
+
 /// What a handler answers; its room is used again for each request.
 #[derive(Debug)]
 pub struct Reply {
@@ -55,7 +67,8 @@ pub struct Reply {
     /// The body.
     pub body: Vec<u8>,
     /// More header lines, each with CR LF at its end; empty for most answers.
-    pub headers: &'static str,
+    pub headers: Cow<'static, str>,
+    pub(crate) outcome: Outcome,
 }
 
 /// Room that is kept for the next answer; a larger body's is given back.
@@ -63,7 +76,14 @@ const KEPT_ROOM: usize = 64 * 1024;
 
 impl Default for Reply {
     fn default() -> Self {
-        Self { status: Status::Ok, content_type: "text/plain", body: Vec::new(), headers: "" }
+        let headers = Cow::Borrowed("");
+        Self {
+            status: Status::Ok,
+            content_type: "text/plain",
+            body: Vec::new(),
+            headers,
+            outcome: Outcome::Now,
+        }
     }
 }
 
@@ -72,7 +92,8 @@ impl Reply {
     pub fn reset(&mut self) {
         self.status = Status::Ok;
         self.content_type = "text/plain";
-        self.headers = "";
+        self.headers = Cow::Borrowed("");
+        self.outcome = Outcome::Now;
         self.body.clear();
         self.body.shrink_to(KEPT_ROOM);
     }
@@ -85,8 +106,28 @@ impl Reply {
         self.body.push(b'\n');
     }
 
+    /// Promises the answer for later: [`Connection::answer`](super::Connection::answer) gives it under `ticket`, a number
+    /// that no other request of this connection has. Until then no further request is looked at.
+    pub const fn later(&mut self, ticket: u64) {
+        self.outcome = Outcome::Later(ticket);
+    }
+
+    /// Answers 101: from here on the connection speaks the protocol that `headers` names, lines with CR LF at the end
+    /// among which are `Upgrade` and `Connection` (RFC 9110 §7.8).
+    pub fn upgrade(&mut self, headers: impl Into<Cow<'static, str>>) {
+        self.reset();
+        self.headers = headers.into();
+        self.outcome = Outcome::Upgrade;
+    }
+
     /// Appends the answer as it goes over the wire.
     pub(crate) fn write(&self, how: Framing, out: &mut Vec<u8>) {
+        if self.outcome == Outcome::Upgrade {
+            out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+            out.extend_from_slice(self.headers.as_bytes());
+            out.extend_from_slice(b"\r\n");
+            return;
+        }
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
         out.extend_from_slice(b"\r\nContent-Type: ");
@@ -108,7 +149,7 @@ impl Reply {
 }
 
 /// How an answer is framed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Framing {
     /// The connection stays.
     pub(crate) keep_alive: bool,

@@ -5,12 +5,17 @@ use proptest::prelude::*;
 use super::super::{Method, client_address};
 use super::*;
 
-/// Answers with what it understood.
+/// Answers with what it understood; at `/later` once asked to, and at `/leave` with another protocol.
 #[derive(Debug)]
 struct Echo;
 
 impl Handler for Echo {
     fn handle(&mut self, _: Time, request: &Request<'_>, reply: &mut Reply) {
+        match request.path {
+            "/later" => return reply.later(request.query.parse().unwrap_or(0)),
+            "/leave" => return reply.upgrade("Upgrade: x\r\nConnection: upgrade\r\n"),
+            _ => {}
+        }
         if request.method == Method::Other {
             return reply.text(Status::MethodNotAllowed, "no");
         }
@@ -36,7 +41,15 @@ fn talk(parts: &[&[u8]]) -> (String, Connection) {
     for part in parts {
         let mut out = Vec::new();
         connection.receive(now, part, &mut server, &mut out);
-        while !out.is_empty() {
+        loop {
+            if let Some(ticket) = connection.awaited() {
+                let text = format!("late {ticket}");
+                connection
+                    .answer(now, ticket, &mut server, &mut out, |_, reply| reply.text(Status::Ok, &text));
+            }
+            if out.is_empty() {
+                break;
+            }
             all.append(&mut out);
             connection.flushed(now, &mut server, &mut out);
         }
@@ -152,6 +165,56 @@ fn a_backlog_stops_the_answers_until_it_is_sent() {
     assert!(rounds >= 10 && connection.is_idle());
 }
 
+#[test]
+fn a_promised_answer_keeps_its_place_and_what_follows_waits_for_it() {
+    let (mut server, now) = (server(), Time::ZERO);
+    let mut connection = Connection::new(now, &server.limits);
+    let mut out = Vec::new();
+    let all = get("/a") + &get("/later?7") + &get("/b");
+    connection.receive(now, all.as_bytes(), &mut server, &mut out);
+    assert_eq!(String::from_utf8(std::mem::take(&mut out)).unwrap(), answer("/a  0"));
+    assert_eq!(connection.awaited(), Some(7));
+    connection.flushed(now, &mut server, &mut out);
+    connection.receive(now, get("/c").as_bytes(), &mut server, &mut out);
+    assert!(out.is_empty() && !connection.is_idle());
+    assert!(!connection.answer(now, 6, &mut server, &mut out, |_, _| panic!("not the one")));
+    assert!(connection.answer(now, 7, &mut server, &mut out, |_, reply| reply.text(Status::Ok, "late")));
+    assert!(!connection.answer(now, 7, &mut server, &mut out, |_, _| panic!("twice")));
+    assert_eq!(String::from_utf8(std::mem::take(&mut out)).unwrap(), answer("late\n"));
+    connection.flushed(now, &mut server, &mut out);
+    assert_eq!(String::from_utf8(std::mem::take(&mut out)).unwrap(), answer("/b  0") + &answer("/c  0"));
+    connection.flushed(now, &mut server, &mut out);
+    assert!(connection.is_idle());
+}
+
+#[test]
+fn a_promised_answer_has_its_own_time_and_closes_if_that_was_asked() {
+    let mut server = server();
+    server.limits.answer_timeout = Duration::from_secs(3);
+    let at = |s: u64| Time::ZERO + Duration::from_secs(s);
+    let mut connection = Connection::new(at(0), &server.limits);
+    let mut out = Vec::new();
+    let request = b"GET /later?1 HTTP/1.1\r\nConnection: close\r\n\r\nmore";
+    connection.receive(at(1), request, &mut server, &mut out);
+    assert_eq!(connection.deadline(), at(4));
+    assert!(!connection.is_closing() && out.is_empty());
+    connection.answer(at(2), 1, &mut server, &mut out, |_, reply| reply.text(Status::Ok, "late"));
+    assert!(connection.is_closing() && connection.deadline() == at(12));
+    assert!(String::from_utf8(out).unwrap().contains("Connection: close\r\n"));
+}
+
+#[test]
+fn a_connection_leaves_with_what_came_behind_the_request() {
+    let request = get("/leave");
+    let parts: [&[u8]; 3] = [request.as_bytes(), b"ab\r\n\r\n", b"c"];
+    for parts in [&parts[..], &[&parts.concat()]] {
+        let (out, connection) = talk(parts);
+        assert_eq!(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+        assert!(connection.is_leaving() && !connection.is_closing());
+        assert_eq!(connection.into_rest(), b"ab\r\n\r\nc");
+    }
+}
+
 struct Client(Option<IpAddr>);
 
 impl Handler for Client {
@@ -221,6 +284,8 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
         2 => Just(b"POST /j HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc".to_vec()),
         2 => Just(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".to_vec()),
         1 => Just(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n".to_vec()),
+        2 => Just(get("/later?5").into_bytes()),
+        1 => Just(get("/leave").into_bytes()),
         1 => Just(b"\r\n\r\n".to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..12),
     ];
@@ -240,6 +305,7 @@ proptest! {
         let plain = |text: &str| text.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
         prop_assert_eq!(plain(&whole), plain(&split));
         prop_assert_eq!(end.is_closing(), split_end.is_closing());
+        prop_assert_eq!(end.is_leaving(), split_end.is_leaving());
         prop_assert_eq!(end.input, split_end.input);
     }
 }

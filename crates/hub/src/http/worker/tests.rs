@@ -1,0 +1,139 @@
+//! Answers that come later, and connections that leave, over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use samara_proto::http::server::{Handler, Request, Status};
+
+use super::super::front::{Answer, Gone, Promise};
+use super::*;
+use crate::sockets;
+
+/// Hands promises and connections to the test.
+struct Probe {
+    desk: Desk,
+    promises: SyncSender<Promise>,
+    gone: SyncSender<Gone>,
+}
+
+impl Handler for Probe {
+    fn handle(&mut self, _: Time, request: &Request<'_>, reply: &mut Reply) {
+        match request.path {
+            "/later" => self.promises.send(self.desk.promise(reply)).unwrap(),
+            "/leave" => reply.upgrade("Upgrade: x\r\nConnection: upgrade\r\n"),
+            path => reply.text(Status::Ok, path),
+        }
+    }
+}
+
+impl Front for Probe {
+    fn asked_by(&mut self, sender: IpAddr, key: usize) {
+        assert!(sender.is_loopback());
+        self.desk.turn_to(key);
+    }
+
+    fn take_over(&mut self, gone: Gone) {
+        self.gone.send(gone).unwrap();
+    }
+}
+
+struct Rig {
+    addr: SocketAddr,
+    promises: Receiver<Promise>,
+    gone: Receiver<Gone>,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Rig {
+    fn start(limits: Limits) -> Self {
+        let (promises, promised) = mpsc::sync_channel(8);
+        let (gone, left) = mpsc::sync_channel(8);
+        let listeners = sockets::tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let make = move |desk| Probe { desk, promises, gone };
+        let worker = Worker::new(listeners, make, limits, Clock::start(), 100).unwrap();
+        let stopper = worker.stopper();
+        let thread = Some(thread::spawn(move || worker.run().unwrap()));
+        Self { addr, promises: promised, gone: left, stopper, thread }
+    }
+
+    fn ask(&self, paths: &[&str]) -> StdStream {
+        let mut stream = StdStream::connect(self.addr).unwrap();
+        let text: String = paths.iter().map(|p| format!("GET {p} HTTP/1.1\r\n\r\n")).collect();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        self.thread.take().map(JoinHandle::join).unwrap().unwrap();
+    }
+}
+
+fn answer(text: &str) -> Answer {
+    Answer { status: Status::Ok, content_type: "text/plain", body: text.as_bytes().to_vec() }
+}
+
+/// Reads up to where `end` stands.
+fn read_to(stream: &mut StdStream, end: &str) -> String {
+    let mut all = Vec::new();
+    while !all.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        all.push(byte[0]);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn answers_come_later_in_the_order_of_asking_and_to_whom_they_belong() {
+    let rig = Rig::start(Limits::default());
+    let mut first = rig.ask(&["/a", "/later", "/b"]);
+    let promise = rig.promises.recv().unwrap();
+    let mut second = rig.ask(&["/later", "/later"]);
+    rig.promises.recv().unwrap().keep(answer("2")).unwrap();
+    rig.promises.recv().unwrap().keep(answer("3")).unwrap();
+    assert!(!read_to(&mut second, "\r\n\r\n2").contains("\r\n\r\n3"));
+    read_to(&mut second, "\r\n\r\n3");
+    promise.keep(answer("1")).unwrap();
+    let text = read_to(&mut first, "/b\n");
+    let at = |part: &str| text.find(part).unwrap();
+    assert!(at("/a\n") < at("\r\n\r\n1") && at("\r\n\r\n1") < at("/b\n"), "{text}");
+    // One who left before his answer came harms nobody.
+    drop(rig.ask(&["/later"]));
+    rig.promises.recv().unwrap().keep(answer("4")).unwrap();
+    read_to(&mut rig.ask(&["/c"]), "/c\n");
+}
+
+#[test]
+fn a_broken_promise_is_answered_for() {
+    let rig = Rig::start(Limits { answer_timeout: Duration::ZERO, ..Limits::default() });
+    let mut stream = rig.ask(&["/later", "/a"]);
+    let promise = rig.promises.recv().unwrap();
+    let text = read_to(&mut stream, "/a\n");
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+    promise.keep(answer("too late")).unwrap();
+    stream.write_all(b"GET /b HTTP/1.1\r\n\r\n").unwrap();
+    assert!(!read_to(&mut stream, "/b\n").contains("too late"));
+}
+
+#[test]
+fn a_connection_leaves_with_what_came_behind() {
+    let rig = Rig::start(Limits::default());
+    let mut stream = rig.ask(&["/a", "/leave"]);
+    stream.write_all(b"rest").unwrap();
+    read_to(&mut stream, "101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+    let gone = rig.gone.recv().unwrap();
+    let mut taken = StdStream::from(gone.stream);
+    taken.set_nonblocking(false).unwrap();
+    let mut rest = gone.rest;
+    Read::take(&mut taken, 4 - rest.len() as u64).read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"rest");
+    taken.write_all(b"of us").unwrap();
+    read_to(&mut stream, "of us");
+}
