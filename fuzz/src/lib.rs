@@ -15,6 +15,7 @@ pub mod metainfo;
 pub mod peer_machine;
 pub mod torrent_machine;
 pub mod tracker_http;
+pub mod tracker_lists;
 pub mod tracker_udp;
 pub mod ut_metadata;
 pub mod wire_split;
@@ -34,6 +35,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("peer_machine", peer_machine::run),
     ("torrent_machine", torrent_machine::run),
     ("tracker_http", tracker_http::run),
+    ("tracker_lists", tracker_lists::run),
     ("tracker_udp", tracker_udp::run),
     ("ut_metadata", ut_metadata::run),
     ("wire_split", wire_split::run),

@@ -7,6 +7,7 @@
 //!
 //! Tested beside each part, and by the fuzz targets `tracker_udp` and `tracker_http`, which check round trips.
 
+pub mod access;
 pub mod http;
 pub mod http_query;
 pub mod reach;
