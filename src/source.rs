@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use samara_engine::AddSource;
+use samara_proto::ids::InfoHashes;
 use samara_proto::magnet::{Host, Magnet, Selection, parse_info_hash};
 use samara_proto::metainfo::Metainfo;
 
@@ -72,6 +73,30 @@ impl Source {
         match self {
             Self::Torrent(_) => Vec::new(),
             Self::Magnet(magnet) => magnet.peers.clone(),
+        }
+    }
+
+    /// The trackers that it names, as it writes them.
+    pub(crate) fn trackers(&self) -> Vec<String> {
+        match self {
+            Self::Torrent(metainfo) => metainfo.trackers.iter().flatten().cloned().collect(),
+            Self::Magnet(magnet) => magnet.trackers.clone(),
+        }
+    }
+
+    /// What names the torrent.
+    pub(crate) fn hashes(&self) -> InfoHashes {
+        match self {
+            Self::Torrent(metainfo) => metainfo.info.hashes(),
+            Self::Magnet(magnet) => magnet.hashes,
+        }
+    }
+
+    /// Its size, if that is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Torrent(metainfo) => Some(metainfo.info.total_size()),
+            Self::Magnet(magnet) => magnet.length,
         }
     }
 

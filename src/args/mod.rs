@@ -1,5 +1,6 @@
 //! The arguments: one definition that parsing, help, man pages and shell completions come from.
 
+mod announce;
 mod hub;
 mod local;
 mod net;
@@ -8,6 +9,7 @@ mod values;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+pub(crate) use announce::Announce;
 pub(crate) use hub::Hub;
 pub(crate) use local::{Check, Completions, Create, Format, Man, Show};
 pub(crate) use net::Net;
@@ -72,6 +74,7 @@ pub(crate) enum Command {
     Seed(Seed),
     Get(Get),
     Send(Send),
+    Announce(Announce),
     Hub(Hub),
     Completions(Completions),
     Man(Man),

@@ -1,6 +1,8 @@
-//! The small languages of option values: sizes, rates, durations, ratios.
+//! The small languages of option values: sizes, rates, durations, ratios; and trackers.
 
 use std::time::Duration;
+
+use samara_proto::tracker::{Scheme, TrackerUrl};
 
 /// Splits `15m` into the number and its unit.
 fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
@@ -43,6 +45,15 @@ pub(crate) fn piece_length(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|b| b.is_power_of_two() && *b >= samara_proto::ids::BLOCK_LEN)
         .ok_or_else(|| "a piece is a power of two of at least 16KiB, such as 256KiB or 4MiB".into())
+}
+
+/// Reads the announce URL of a tracker that can be asked.
+pub(crate) fn tracker(text: &str) -> Result<TrackerUrl, String> {
+    let url = TrackerUrl::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        Scheme::Ws | Scheme::Wss => Err("WebSocket trackers are for peers in browsers".into()),
+        Scheme::Http | Scheme::Https | Scheme::Udp => Ok(url),
+    }
 }
 
 /// Reads `90s`, `15m`, `2h`, `1d` or seconds.

@@ -1,5 +1,6 @@
 //! One module a command. Each takes its arguments and the [`Ui`], and returns how it ended.
 
+mod announce;
 mod check;
 mod completions;
 mod create;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command, ui: &mut Ui) -> Outcome {
         Command::Seed(args) => on_runtime(seed::run(args, ui)),
         Command::Get(args) => on_runtime(get::run(args, ui)),
         Command::Send(args) => on_runtime(send::run(args, ui)),
+        Command::Announce(args) => on_runtime(announce::run(args, ui)),
         Command::Hub(args) => on_runtime(hub::run(args, ui)),
         Command::Completions(args) => completions::run(&args, ui),
         Command::Man(args) => man::run(&args, ui),

@@ -72,6 +72,11 @@ impl Ui {
         matches!(self.display, Display::Json { .. })
     }
 
+    /// Whether the user wants to know more.
+    pub(crate) const fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
     /// With `--json`, this command prints one object and no events.
     pub(crate) fn expect_one_object(&mut self) {
         if self.is_json() {

@@ -34,6 +34,7 @@ mod registry;
 mod share;
 pub mod store;
 mod torrent;
+pub mod trackers;
 pub mod web;
 
 pub use api::{

@@ -17,7 +17,7 @@ use crate::net::resolve::Resolver;
 const TIME: Duration = Duration::from_secs(120);
 
 /// The user may go anywhere; redirects lead no further inside.
-const GATE: Gate = Gate { source: Source::User, policy: Policy { inside: false } };
+const GATE: Gate<'_> = Gate { named: None, source: Source::User, policy: Policy { inside: false } };
 
 /// What we call ourselves towards web servers and trackers.
 pub(crate) const AGENT: &str = concat!("Samara/", env!("CARGO_PKG_VERSION"));

@@ -11,7 +11,6 @@ use std::sync::Arc;
 pub(crate) struct Here(Arc<[IpAddr]>);
 
 impl Here {
-    #[cfg_attr(not(test), expect(dead_code, reason = "only trackers mind from where they are called"))]
     pub(crate) fn new(listening: &[SocketAddr]) -> Self {
         Self(listening.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect())
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod raw;
 pub(crate) mod stage;
+pub(crate) mod tracker;
 
 use std::fs;
 use std::net::SocketAddr;

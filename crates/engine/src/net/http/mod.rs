@@ -39,20 +39,24 @@ const BUFFER: usize = 16 * 1024;
 
 /// Who may lead us where: [`samara_proto::tracker::reach`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gate {
-    /// Who named the address that is asked first.
+pub(crate) struct Gate<'a> {
+    /// What was named, if more was added to it since: a tracker's URL without the announce.
+    pub(crate) named: Option<&'a TrackerUrl>,
+    /// Who named it.
     pub(crate) source: Source,
     pub(crate) policy: Policy,
 }
 
-impl Gate {
+impl Gate<'_> {
     /// Whether `url` may be asked at `ip`, to which `from` redirected if there is one.
     fn lets(self, from: Option<&(Url, IpAddr)>, url: &Url, ip: IpAddr) -> Result<(), FetchError> {
-        let to = TrackerUrl::parse(&url.to_string())?;
-        match from {
-            None => may_ask(&to, self.source, ip, self.policy)?,
-            Some((from, origin)) => {
-                may_redirect(&TrackerUrl::parse(&from.to_string())?, *origin, &to, ip, self.policy)?;
+        match (from, self.named) {
+            (None, Some(named)) => may_ask(named, self.source, ip, self.policy)?,
+            (None, None) => may_ask(&TrackerUrl::parse(&url.to_string())?, self.source, ip, self.policy)?,
+            (Some((from, origin)), _) => {
+                let (from, to) =
+                    (TrackerUrl::parse(&from.to_string())?, TrackerUrl::parse(&url.to_string())?);
+                may_redirect(&from, *origin, &to, ip, self.policy)?;
             }
         }
         Ok(())
@@ -77,7 +81,6 @@ pub(crate) struct Fetched {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     /// Who sent it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only of trackers it matters who they are"))]
     pub(crate) from: IpAddr,
 }
 
@@ -128,11 +131,11 @@ impl Http {
     ///
     /// # Errors
     /// If no answer came in time, within the caps, from an address that the gate lets.
-    pub(crate) async fn fetch(&self, ask: Ask<'_>, gate: Gate) -> Result<Fetched, FetchError> {
+    pub(crate) async fn fetch(&self, ask: Ask<'_>, gate: Gate<'_>) -> Result<Fetched, FetchError> {
         timeout(ask.time, self.follow(ask, gate)).await.unwrap_or(Err(FetchError::TimedOut))
     }
 
-    async fn follow(&self, ask: Ask<'_>, gate: Gate) -> Result<Fetched, FetchError> {
+    async fn follow(&self, ask: Ask<'_>, gate: Gate<'_>) -> Result<Fetched, FetchError> {
         let (mut url, mut from) = (ask.url.clone(), None::<(Url, IpAddr)>);
         for _ in 0..=MAX_REDIRECTS {
             let (response, ip) = self.once(&url, from.as_ref(), ask, gate).await?;
@@ -153,7 +156,7 @@ impl Http {
         url: &Url,
         from: Option<&(Url, IpAddr)>,
         ask: Ask<'_>,
-        gate: Gate,
+        gate: Gate<'_>,
     ) -> Result<(Response, IpAddr), FetchError> {
         let (stream, ip) = self.connect(url, from, ask.family, gate).await?;
         let request = get(url, &self.agent);
@@ -172,7 +175,7 @@ impl Http {
         url: &Url,
         from: Option<&(Url, IpAddr)>,
         family: Option<Family>,
-        gate: Gate,
+        gate: Gate<'_>,
     ) -> Result<(TcpStream, IpAddr), FetchError> {
         let mut why = FetchError::NoAddress;
         let found = self.resolver.lookup(url.host()).await?;

@@ -12,7 +12,7 @@ use super::*;
 const MAX: usize = 10_000;
 
 /// A user's own wish.
-const GATE: Gate = Gate { source: Source::User, policy: Policy { inside: false } };
+const GATE: Gate<'_> = Gate { named: None, source: Source::User, policy: Policy { inside: false } };
 
 fn http() -> Http {
     Http::new(Resolver::default(), Here::default(), "Samara/test")
@@ -43,7 +43,7 @@ async fn answer_one<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &
     String::from_utf8(request).unwrap()
 }
 
-async fn fetch(http: &Http, url: &str, gate: Gate) -> Result<Fetched, FetchError> {
+async fn fetch(http: &Http, url: &str, gate: Gate<'_>) -> Result<Fetched, FetchError> {
     let ask = Ask { url: &Url::parse(url).unwrap(), family: None, max: MAX, time: Duration::from_secs(20) };
     http.fetch(ask, gate).await
 }
