@@ -13,6 +13,7 @@ pub mod magnet;
 pub mod merkle_proof;
 pub mod metainfo;
 pub mod peer_machine;
+pub mod signal;
 pub mod torrent_machine;
 pub mod tracker_http;
 pub mod tracker_lists;
@@ -33,6 +34,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("merkle_proof", merkle_proof::run),
     ("metainfo", metainfo::run),
     ("peer_machine", peer_machine::run),
+    ("signal", signal::run),
     ("torrent_machine", torrent_machine::run),
     ("tracker_http", tracker_http::run),
     ("tracker_lists", tracker_lists::run),

@@ -16,6 +16,7 @@ pub mod metainfo;
 pub mod path;
 pub mod peer;
 pub mod rng;
+pub mod signal;
 pub mod time;
 pub mod torrent;
 pub mod tracker;
