@@ -144,6 +144,23 @@ impl TrackerUrl {
         &self.text[..usize::from(self.tail) + self.path_and_query().len()]
     }
 
+    /// Whether both lead to the same tracker: scheme and host count without their case, a port that is left out is the
+    /// scheme's, `/` behind the host may be missing, and a fragment means nothing.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let root = |url: &Self| matches!(url.path_and_query(), "" | "/");
+        self.scheme == other.scheme
+            && self.port == other.port
+            && self.host().eq_ignore_ascii_case(other.host())
+            && self.login() == other.login()
+            && (self.path_and_query() == other.path_and_query() || root(self) && root(other))
+    }
+
+    /// User and password, or nothing.
+    fn login(&self) -> &str {
+        let front = &self.text[..usize::from(self.host.0)];
+        front.rsplit_once('@').map_or("", |(login, _)| login.split_once("://").map_or("", |(_, login)| login))
+    }
+
     /// Where the path begins.
     pub(super) fn path_at(&self) -> usize {
         usize::from(self.tail)
