@@ -5,6 +5,7 @@
 //! [`TARGETS`], a file in `fuzz_targets`, and at least one input in `corpus/NAME`.
 
 pub mod bencode;
+pub mod dht_message;
 pub mod http_answer;
 pub mod http_server;
 pub mod input;
@@ -27,6 +28,7 @@ pub type Body = fn(&[u8]);
 /// Every target by name, in order.
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode::run),
+    ("dht_message", dht_message::run),
     ("http_answer", http_answer::run),
     ("http_server", http_server::run),
     ("layout", layout::run),

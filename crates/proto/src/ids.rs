@@ -88,6 +88,16 @@ hash_type!(
     /// A peer's self-chosen id (BEP 3, BEP 20).
     PeerId, 20
 );
+hash_type!(
+    /// A place in the key space of the DHT: a node, or what is looked for (BEP 5).
+    NodeId, 20
+);
+
+impl From<WireHash> for NodeId {
+    fn from(hash: WireHash) -> Self {
+        Self(hash.0)
+    }
+}
 
 impl InfoHashV2 {
     /// The first 20 bytes, used in handshakes, trackers and the DHT (BEP 52).

@@ -6,6 +6,7 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod dht;
 pub mod http;
 pub mod ids;
 pub mod layout;

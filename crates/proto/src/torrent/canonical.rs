@@ -54,7 +54,7 @@ fn of_pair(a: &[u8], b: &[u8]) -> u32 {
 }
 
 /// CRC-32C, bit by bit: it is asked for a few dozen bytes once an address.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     let shift = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
     let feed = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| shift(crc));
     !bytes.iter().fold(u32::MAX, feed)
