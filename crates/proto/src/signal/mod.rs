@@ -151,7 +151,13 @@ impl Signal {
 
     /// Takes a message of at most [`MAX_MESSAGE`] bytes from an open connection. `serves` tells which torrents the operator
     /// wants. Drain [`poll`](Self::poll) before the next.
-    pub fn handle(&mut self, now: Time, conn: ConnId, message: &[u8], serves: impl Fn(&WireHash) -> bool) {
+    pub fn handle(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        message: &[u8],
+        mut serves: impl FnMut(&WireHash) -> bool,
+    ) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         connection.says(now, 1);
         let result = Message::parse(message).and_then(|message| match message {
@@ -202,7 +208,7 @@ impl Signal {
     }
 
     /// Ends the swarms of torrents that the operator no longer wants, after the list of them changed.
-    pub fn revise(&mut self, serves: impl Fn(&WireHash) -> bool) {
+    pub fn revise(&mut self, mut serves: impl FnMut(&WireHash) -> bool) {
         let timers = self.timers.iter().filter(|(_, hash, _)| !serves(&WireHash(hash.0)));
         for (_, hash, seat) in timers.copied().collect::<Vec<_>>() {
             self.drop_peer(hash, seat);
