@@ -15,6 +15,7 @@ pub mod merkle_proof;
 pub mod metainfo;
 pub mod peer_machine;
 pub mod signal;
+pub mod swarms;
 pub mod torrent_machine;
 pub mod tracker_http;
 pub mod tracker_lists;
@@ -37,6 +38,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("metainfo", metainfo::run),
     ("peer_machine", peer_machine::run),
     ("signal", signal::run),
+    ("swarms", swarms::run),
     ("torrent_machine", torrent_machine::run),
     ("tracker_http", tracker_http::run),
     ("tracker_lists", tracker_lists::run),

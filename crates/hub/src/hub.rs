@@ -2,14 +2,18 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use samara_proto::http::server::Limits;
+use samara_proto::swarms::Stats;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{Service, Stopper, Worker};
+use crate::keeper::Keeper;
 use crate::sockets;
+use crate::store::Store;
 
 /// Most connections of one worker.
 const MAX_CONNECTIONS: usize = 16 * 1024;
@@ -39,6 +43,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Hub {
     http: Vec<SocketAddr>,
+    store: Arc<Store>,
+    keeper: Keeper,
     stoppers: Vec<Stopper>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -51,7 +57,14 @@ impl Hub {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let workers = usize::from(config.workers);
-        let mut hub = Self { http: Vec::new(), stoppers: Vec::new(), threads: Vec::new() };
+        let store = Store::new(config, clock)?;
+        let mut hub = Self {
+            http: Vec::new(),
+            keeper: sweep(&store, clock)?,
+            store,
+            stoppers: Vec::new(),
+            threads: Vec::new(),
+        };
         let mut shares: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
         for addr in &config.http {
             let bound = match sockets::tcp(*addr, workers) {
@@ -96,5 +109,14 @@ impl Hub {
         for thread in self.threads {
             let _ = thread.join();
         }
+        self.keeper.stop();
+        let Stats { v4, v6 } = self.store.stats();
+        tracing::info!(swarms = v4.swarms + v6.swarms, v4.leeches, v4.seeds, v6.leeches, v6.seeds, "stopped");
     }
+}
+
+/// Has the silent peers forgotten.
+fn sweep(store: &Arc<Store>, clock: Clock) -> io::Result<Keeper> {
+    let store = Arc::clone(store);
+    Keeper::start("sweep", store.pause(), move || store.sweep(clock))
 }

@@ -8,7 +8,10 @@ mod clock;
 pub mod config;
 mod http;
 mod hub;
+mod keeper;
 mod sockets;
+#[allow(dead_code, reason = "the front ends that call it come one by one")]
+mod store;
 #[expect(dead_code, unused_imports, reason = "the HTTP front end is yet to lead here")]
 mod ws;
 

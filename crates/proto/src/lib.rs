@@ -18,6 +18,8 @@ pub mod path;
 pub mod peer;
 pub mod rng;
 pub mod signal;
+pub mod siphash;
+pub mod swarms;
 pub mod time;
 pub mod torrent;
 pub mod tracker;

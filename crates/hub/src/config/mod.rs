@@ -17,10 +17,16 @@ use std::thread;
 pub use error::ConfigError;
 pub use options::{LogForm, Options, Part};
 pub use sample::sample;
-pub use values::{Cidr, Period};
+pub use values::{Cidr, Period, Size};
 
 /// Most threads for one kind of front end.
 const MAX_WORKERS: u16 = 256;
+
+/// Least memory for swarms: enough for half a million peers.
+const MIN_MEMORY: u64 = 16 << 20;
+
+/// More is a slip of the keyboard.
+const MAX_MEMORY: u64 = 16 << 40;
 
 /// Longest interval: clients that hear from no tracker for a day take it for dead.
 const MAX_INTERVAL: u64 = 86_400;
@@ -38,7 +44,9 @@ pub struct Config {
     pub workers: u16,
     /// How the log is written.
     pub log: LogForm,
-    /// Between a client's announces.
+    /// Most memory for swarms.
+    pub memory: Size,
+    /// How long a client may be silent.
     pub interval: Period,
 }
 
@@ -68,6 +76,7 @@ impl Config {
                 .ok_or_else(|| ConfigError::value("only", "is empty"))?,
             workers: workers(set.workers)?,
             log: set.log.unwrap_or(LogForm::Text),
+            memory: memory(set.memory)?,
             interval: within("interval", set.interval, 1, MAX_INTERVAL)?,
         })
     }
@@ -85,6 +94,15 @@ fn workers(set: Option<u16>) -> Result<u16, ConfigError> {
         Some(n) if (1..=MAX_WORKERS).contains(&n) => Ok(n),
         Some(n) => Err(ConfigError::value("workers", format!("is {n}, and must be from 1 to {MAX_WORKERS}"))),
     }
+}
+
+fn memory(set: Option<Size>) -> Result<Size, ConfigError> {
+    let size = set.ok_or_else(|| ConfigError::value("memory", "is not set"))?;
+    if (MIN_MEMORY..=MAX_MEMORY).contains(&size.bytes()) {
+        return Ok(size);
+    }
+    let bounds = (Size::of_bytes(MIN_MEMORY), Size::of_bytes(MAX_MEMORY));
+    Err(ConfigError::value("memory", format!("is {size}, and must be from {} to {}", bounds.0, bounds.1)))
 }
 
 /// A period between two bounds in seconds.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::values::Period;
+use super::values::{Period, Size};
 
 /// Declares [`Options`]: each line is `key: type = default("TOML")` or `= off("TOML of an example")`.
 macro_rules! options {
@@ -64,7 +64,14 @@ options! {
     #[arg(help_heading = "Process", hide_env_values = true)]
     log: LogForm = default("\"text\""),
 
-    /// How long clients shall wait between announces [default: 30m]
+    /// Most memory for swarms, half of it for each of IPv4 and IPv6; a million peers take some 20 MiB. Beyond it swarms
+    /// that were announced only once go first, then the emptiest [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "SAMARA_HUB_MEMORY")]
+    #[arg(help_heading = "Process", hide_env_values = true)]
+    memory: Size = default("\"1GiB\""),
+
+    /// How long a client may be silent before it counts as gone. Clients are told to announce again after three quarters
+    /// of that or a little more, so that a lost announce does not cost them their place [default: 30m]
     #[arg(long, value_name = "PERIOD", env = "SAMARA_HUB_INTERVAL")]
     #[arg(help_heading = "Announces", hide_env_values = true)]
     interval: Period = default("\"30m\""),

@@ -1,4 +1,4 @@
-//! The small languages of the settings: periods of time and networks, the same in file, flag and environment.
+//! The small languages of the settings: periods of time, sizes and networks, the same in file, flag and environment.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -60,9 +60,9 @@ impl fmt::Display for Period {
     }
 }
 
-/// A period may be written as text or as a bare number of seconds.
+/// A value with a unit may be written as text or as a bare number.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a period such as \"15m\", or a number of seconds")]
+#[serde(untagged, expecting = "a text such as \"15m\" or \"2GiB\", or a bare number")]
 enum TextOrNumber {
     Number(u64),
     Text(String),
@@ -72,6 +72,61 @@ impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = match TextOrNumber::deserialize(from)? {
             TextOrNumber::Number(seconds) => seconds.to_string(),
+            TextOrNumber::Text(text) => text,
+        };
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// An amount of memory: `512MiB`, `2GiB`, or a bare number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(u64);
+
+impl Size {
+    /// So many bytes.
+    pub const fn of_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let shift = match unit.trim_start() {
+            "" | "B" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return Err(format!("{text:?} is not a size such as 512MiB or 2GiB")),
+        };
+        let number = digits.parse::<u64>().map_err(|_| format!("{text:?} is not a size such as 2GiB"))?;
+        number.checked_mul(1 << shift).map(Self).ok_or_else(|| format!("{text} is more than there is"))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.iter().find(|(shift, _)| self.0 > 0 && self.0.is_multiple_of(1 << shift)) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = match TextOrNumber::deserialize(from)? {
+            TextOrNumber::Number(bytes) => bytes.to_string(),
             TextOrNumber::Text(text) => text,
         };
         text.parse().map_err(de::Error::custom)
@@ -159,6 +214,21 @@ mod tests {
         }
         for text in ["90s", "15m", "2h", "1d", "0s"] {
             assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0", 0), ("512MiB", 512 << 20), ("2 GiB", 2 << 30), ("1023B", 1023), ("1TiB", 1 << 40)]
+        {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for bad in ["", "MiB", "-1", "1MB", "99999999999TiB", "99999999999999999999"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad:?} was taken");
+        }
+        for text in ["512MiB", "2GiB", "1023B", "0B"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
     }
 

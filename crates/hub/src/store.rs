@@ -1,0 +1,281 @@
+//! The swarms, as all threads of all front ends share them.
+//!
+//! Swarms are split by a keyed hash of their name into shards, each behind a lock of its own that is held for one short
+//! operation; so two threads seldom meet, and nobody can choose names that fall into one shard. One thread sweeps out
+//! who is silent. A store on another machine would answer later: whoever asks says what is to be done then.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fmt, io};
+
+use samara_proto::ids::WireHash;
+use samara_proto::siphash::Key;
+use samara_proto::swarms::{self, Announce, Ask, Counts, Cursor, Saved, Stats, Swarms};
+use samara_proto::time::Time;
+use samara_proto::tracker::Family;
+
+use crate::clock::Clock;
+use crate::config::Config;
+
+/// Shards for each worker: two of them want the same one at the same time once in many times.
+const SHARDS_PER_WORKER: usize = 8;
+const MAX_SHARDS: usize = 256;
+
+/// Most peers of one host in a swarm: some families of a carrier's translated addresses, and no flood.
+const PER_HOST: usize = 64;
+
+/// Steps of sweeping for which a lock is held: some tens of microseconds.
+const STEPS: usize = 128;
+
+/// Peers saved while a lock is held.
+const SAVED: usize = 1000;
+
+/// What a front end tells a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Seconds until it shall announce again.
+    pub(crate) interval: u32,
+    /// The size of the swarm in the peer's family, and how many bytes of peers were packed.
+    pub(crate) counts: Counts,
+}
+
+/// The store cannot be asked at present: the client is told to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the tracker's store does not answer: try again later")]
+pub(crate) struct Unavailable;
+
+/// What an announce leads to when it comes later: what is told, and the packed peers.
+pub(crate) type WhenTold = Box<dyn FnOnce(Result<(Told, Vec<u8>), Unavailable>) + Send>;
+
+/// What a scrape leads to when it comes later: the sizes, in the order of asking.
+pub(crate) type WhenCounted = Box<dyn FnOnce(Result<Vec<Counts>, Unavailable>) + Send>;
+
+/// An answer, or the promise of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked<T> {
+    /// It is here.
+    Done(T),
+    /// It goes to what the caller gave for that.
+    Later,
+}
+
+/// The shared store.
+pub(crate) struct Store {
+    shards: Vec<Shard>,
+    key: Key,
+    /// Least interval to tell, and how far it varies, in seconds.
+    interval: (u32, u32),
+    /// Between two sweeps.
+    pause: Duration,
+}
+
+/// A lock of its own line of the processor's cache.
+#[repr(align(128))]
+struct Shard(Mutex<Swarms>);
+
+impl fmt::Debug for Store {
+    /// Peers' addresses are nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// An empty store.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub(crate) fn new(config: &Config, clock: Clock) -> io::Result<Arc<Self>> {
+        let mut secrets = [[0; 16]; 2];
+        getrandom::fill(secrets.as_flattened_mut()).map_err(|error| io::Error::other(error.to_string()))?;
+        let memory = usize::try_from(config.memory.bytes()).unwrap_or(usize::MAX);
+        let most = (memory / swarms::MIN_BYTES).clamp(1, MAX_SHARDS);
+        let wanted = (usize::from(config.workers) * SHARDS_PER_WORKER).next_power_of_two();
+        // A power of two that the memory allows.
+        let count = wanted.min(1 << most.ilog2());
+        let lifetime = config.interval.duration();
+        let shard = |_| {
+            let [secret, _] = secrets;
+            let max_bytes = memory / count;
+            let config = swarms::Config { lifetime, max_bytes, per_host: PER_HOST, secret };
+            Shard(Mutex::new(Swarms::new(&config, clock.now())))
+        };
+        Ok(Arc::new(Self {
+            shards: (0..count).map(shard).collect(),
+            key: Key::new(secrets[1]),
+            interval: told_interval(lifetime),
+            pause: (lifetime / 256).clamp(Duration::from_millis(10), Duration::from_secs(10)),
+        }))
+    }
+
+    /// Takes note of an announce, and packs peers of its family into `peers`: see [`Swarms::announce`]. If that takes
+    /// longer, `later` says what is to be done with the answer.
+    pub(crate) fn announce(
+        &self,
+        now: Time,
+        announce: &Announce,
+        peers: &mut [u8],
+        later: impl FnOnce() -> WhenTold,
+    ) -> Asked<Told> {
+        // Only a store elsewhere needs it.
+        let _ = later;
+        let counts = self.shard(&announce.hash).announce(now, announce, peers);
+        Asked::Done(Told { interval: self.interval(now, announce.peer.port()), counts })
+    }
+
+    /// Packs peers without an announce: see [`Swarms::peers`].
+    pub(crate) fn peers(
+        &self,
+        now: Time,
+        ask: &Ask,
+        peers: &mut [u8],
+        later: impl FnOnce() -> WhenTold,
+    ) -> Asked<Told> {
+        let _ = later;
+        let counts = self.shard(&ask.hash).peers(now, ask, peers);
+        Asked::Done(Told { interval: self.interval(now, 0), counts })
+    }
+
+    /// The sizes of swarms in one family, into `counts`, one for each hash.
+    pub(crate) fn scrape(
+        &self,
+        hashes: impl Iterator<Item = WireHash>,
+        family: Family,
+        counts: &mut Vec<Counts>,
+        later: impl FnOnce() -> WhenCounted,
+    ) -> Asked<()> {
+        let _ = later;
+        counts.extend(hashes.map(|hash| self.shard(&hash).scrape(&hash, family)));
+        Asked::Done(())
+    }
+
+    /// How much is held, summed over the shards, each at its own moment.
+    pub(crate) fn stats(&self) -> Stats {
+        self.shards.iter().fold(Stats::default(), |sum, shard| sum + lock(shard).stats())
+    }
+
+    /// Gives every swarm of each family to `each`, without holding a lock for long.
+    pub(crate) fn save(&self, clock: Clock, mut each: impl FnMut(&Saved)) {
+        for shard in &self.shards {
+            let mut cursor = Some(Cursor::START);
+            while let Some(from) = cursor {
+                let mut swarms = Vec::new();
+                cursor = lock(shard).save(clock.now(), from, SAVED, |swarm| swarms.push(swarm.clone()));
+                swarms.iter().for_each(&mut each);
+            }
+        }
+    }
+
+    /// Puts a saved swarm back: see [`Swarms::restore`].
+    pub(crate) fn restore(&self, now: Time, saved: &Saved) {
+        self.shard(&saved.hash).restore(now, saved);
+    }
+
+    /// Forgets who is silent.
+    pub(crate) fn sweep(&self, clock: Clock) {
+        for shard in &self.shards {
+            while lock(shard).sweep(clock.now(), STEPS) {}
+        }
+    }
+
+    /// How long to wait between two sweeps.
+    pub(crate) const fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    fn shard(&self, hash: &WireHash) -> MutexGuard<'_, Swarms> {
+        lock(&self.shards[self.key.sip13(&hash.0) as usize & (self.shards.len() - 1)])
+    }
+
+    /// Spread, so that those who came at once do not come at once again.
+    fn interval(&self, now: Time, salt: u16) -> u32 {
+        let (least, range) = self.interval;
+        let lot = (now.as_micros() ^ u64::from(salt) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        least + ((lot * u64::from(range)) >> 32) as u32
+    }
+}
+
+/// From three quarters of the lifetime to 17/20: what is left suffices to send a lost announce four more times (BEP 15:
+/// within 225 s) at the default, and nobody is known for longer than he said he would be silent.
+fn told_interval(lifetime: Duration) -> (u32, u32) {
+    let seconds = lifetime.as_secs();
+    let (least, most) = (seconds * 3 / 4, seconds * 17 / 20);
+    let bound = |n: u64| u32::try_from(n).unwrap_or(u32::MAX).max(1);
+    (bound(least), bound(most) - bound(least) + 1)
+}
+
+fn lock(shard: &Shard) -> MutexGuard<'_, Swarms> {
+    // Every operation leaves a shard whole, or the process ends.
+    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::SocketAddr;
+
+    use samara_proto::swarms::{Event, Role};
+
+    use super::*;
+    use crate::config::Options;
+
+    fn store() -> (Arc<Store>, Clock) {
+        let (config, clock) = (Config::new(Options::default()).unwrap(), Clock::start());
+        (Store::new(&config, clock).unwrap(), clock)
+    }
+
+    fn announce(store: &Store, clock: Clock, n: u8, addr: &str, role: Role) -> (Told, Vec<u8>) {
+        let hash = WireHash([n; 20]);
+        let announce = Announce { hash, peer: addr.parse().unwrap(), event: Event::Started, role, want: 50 };
+        let mut peers = [0; 300];
+        let asked = store.announce(clock.now(), &announce, &mut peers, || unreachable!());
+        let Asked::Done(told) = asked else { panic!("in memory nothing is late") };
+        (told, peers[..told.counts.peers].to_vec())
+    }
+
+    #[test]
+    fn peers_of_a_swarm_are_told_of_each_other_and_counted() {
+        let (store, clock) = store();
+        for n in 0..100 {
+            announce(&store, clock, n, "192.0.2.1:1", Role::Seed);
+            let (told, peers) = announce(&store, clock, n, "192.0.2.2:2", Role::Leech);
+            assert_eq!(peers, [192, 0, 2, 1, 0, 1]);
+            assert_eq!((told.counts.complete, told.counts.incomplete), (1, 1));
+            assert!(announce(&store, clock, n, "[2001:db8::1]:1", Role::Seed).1.is_empty());
+        }
+        let mut counts = Vec::new();
+        let hashes = [1, 200, 2].map(|n| WireHash([n; 20]));
+        store.scrape(hashes.into_iter(), Family::V4, &mut counts, || unreachable!());
+        assert_eq!(counts.iter().map(|c| c.complete).collect::<Vec<_>>(), [1, 0, 1]);
+        let stats = store.stats();
+        assert_eq!((stats.v4.swarms, stats.v4.leeches, stats.v6.seeds), (100, 100, 100));
+        let mut out = [0; 36];
+        let ask = Ask { hash: hashes[0], family: Family::V6, role: Role::Leech, want: 9 };
+        let asked = store.peers(clock.now(), &ask, &mut out, || unreachable!());
+        assert!(matches!(asked, Asked::Done(told) if told.counts.peers == 18));
+    }
+
+    #[test]
+    fn what_is_saved_is_there_again() {
+        let (store, clock) = store();
+        let addrs: HashSet<SocketAddr> =
+            (1..3000).map(|port| SocketAddr::new([10, 0, (port % 250) as u8, 1].into(), port)).collect();
+        addrs.iter().for_each(|addr| {
+            announce(&store, clock, (addr.port() % 200) as u8, &addr.to_string(), Role::Leech);
+        });
+        let (other, clock) = self::store();
+        store.save(clock, |swarm| other.restore(clock.now(), swarm));
+        let mut seen = HashSet::new();
+        other.save(clock, |swarm| seen.extend(swarm.peers.iter().map(|peer| peer.addr)));
+        assert_eq!(seen, addrs);
+    }
+
+    #[test]
+    fn intervals_are_spread_below_the_lifetime() {
+        let (store, _) = store();
+        let told: HashSet<u32> =
+            (0..1000).map(|n| store.interval(Time::from_micros(n * 7), n as u16)).collect();
+        assert!(told.len() > 100 && told.iter().all(|n| (1350..=1530).contains(n)), "{told:?}");
+        assert_eq!(told_interval(Duration::from_secs(1)), (1, 1));
+    }
+}
