@@ -16,6 +16,7 @@ pub mod metainfo;
 pub mod peer_machine;
 pub mod signal;
 pub mod swarms;
+pub mod swarms_file;
 pub mod torrent_machine;
 pub mod tracker_http;
 pub mod tracker_lists;
@@ -39,6 +40,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("peer_machine", peer_machine::run),
     ("signal", signal::run),
     ("swarms", swarms::run),
+    ("swarms_file", swarms_file::run),
     ("torrent_machine", torrent_machine::run),
     ("tracker_http", tracker_http::run),
     ("tracker_lists", tracker_lists::run),

@@ -20,6 +20,7 @@
 mod bag;
 mod choose;
 mod crowd;
+pub mod file;
 mod half;
 mod members;
 mod peer;
