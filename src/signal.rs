@@ -39,6 +39,29 @@ impl Interrupt {
     }
 }
 
+/// SIGHUP, by which an operator asks a service to read its files again; never comes elsewhere than on Unix.
+#[derive(Debug)]
+pub(crate) struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
+
+impl Hangup {
+    /// Takes over the signal of the process, which would end it; needs a running runtime.
+    pub(crate) fn install() -> io::Result<Self> {
+        #[cfg(unix)]
+        return Ok(Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?));
+        #[cfg(not(unix))]
+        return Ok(Self());
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.0.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
 /// SIGINT and SIGTERM.
 #[cfg(unix)]
 struct Signals {

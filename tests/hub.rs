@@ -34,6 +34,9 @@ fn settings_are_checked_without_starting_anything() {
     let refused = s.run(&["hub", "--interval", "2d", "--check-config"]).expect(2);
     assert!(refused.stderr().contains("SAMARA_HUB_INTERVAL"), "{}", refused.stderr());
     s.run(&["hub", "--config", "nowhere.toml", "--check-config"]).expect(2);
+    s.write("deny.txt", "# none\nxyz\n");
+    let refused = s.run(&["hub", "--deny-list", "deny.txt", "--check-config"]).expect(2);
+    assert!(refused.stderr().contains("deny.txt: line 2 is no info-hash"), "{}", refused.stderr());
 }
 
 #[test]
@@ -64,4 +67,46 @@ fn two_hubs_cannot_share_an_address_by_accident() {
     let addr = addr(&hub).to_string();
     let refused = s.run(&["hub", "--http", &addr]).expect(1);
     assert!(refused.stderr().contains(&format!("cannot answer HTTP at {addr}")), "{}", refused.stderr());
+}
+
+/// The `failure reason` or the peers of an announce from this machine.
+fn announce(addr: SocketAddr, torrent: char, port: u16) -> String {
+    let (hash, id) = (torrent.to_string().repeat(20), "p".repeat(20));
+    let query = format!("info_hash={hash}&peer_id={id}&port={port}&left=1");
+    let answer = ask(addr, &format!("GET /announce?{query} HTTP/1.1\r\nConnection: close\r\n\r\n"));
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_list_is_read_again_and_a_bad_one_is_not() {
+    let s = Scratch::new();
+    let (a, b) = ("61".repeat(20), "62".repeat(20));
+    s.write("allow.txt", &a);
+    let hub = Running::start(&s, &["hub", "--http", "127.0.0.1:0", "--allow-list", "allow.txt"]);
+    let addr = addr(&hub);
+    assert!(announce(addr, 'a', 1).contains("8:interval"));
+    assert!(announce(addr, 'b', 1).contains("does not serve this torrent"));
+    let failures = || {
+        let text = ask(addr, "GET /metrics HTTP/1.0\r\n\r\n");
+        text.lines().find_map(|l| l.strip_prefix("samara_hub_reload_failures_total ")).unwrap().to_owned()
+    };
+    assert_eq!(failures(), "0");
+    s.write("allow.txt", "not a hash");
+    hub.signal("HUP");
+    until(|| failures() == "1");
+    assert!(announce(addr, 'a', 1).contains("8:interval"), "the old list stays in force");
+    s.write("allow.txt", format!("{a}\n{b}\n"));
+    until(|| announce(addr, 'b', 1).contains("8:interval"));
+    hub.signal("TERM");
+    assert_eq!(hub.finish().0, Some(0));
+}
+
+/// Asks until it is so.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < patience, "it does not happen");
+        std::thread::yield_now();
+    }
 }

@@ -16,12 +16,12 @@ pub fn run(data: &[u8]) {
     let Some(swarms) = content(data) else { return };
     let file = write(&swarms);
     let frames = file.get(HEADER_LEN..).unwrap_or_default();
-    let Some(frame) = frames.first_chunk::<FRAME_LEN>().and_then(|f| Frame::read(f).unwrap()) else {
+    let Some(frame) = frames.first_chunk::<FRAME_LEN>().and_then(|f| Frame::read(f).expect("our own")) else {
         return assert!(swarms.iter().all(|swarm| swarm.peers.is_empty()));
     };
     let mut again = Vec::new();
     let block = &frames[FRAME_LEN..FRAME_LEN + frame.len];
-    frame.swarms(block, Duration::ZERO, |swarm| again.push(swarm.clone())).unwrap();
+    frame.swarms(block, Duration::ZERO, |swarm| again.push(swarm.clone())).expect("our own");
     let kept: Vec<_> = swarms.into_iter().filter(|swarm| !swarm.peers.is_empty()).collect();
     assert_eq!(again, kept);
 }
@@ -40,6 +40,6 @@ fn write(swarms: &[Saved]) -> Vec<u8> {
     let mut writer = Writer::new(7, &mut out);
     swarms.iter().for_each(|swarm| writer.push(swarm, &mut out));
     writer.finish(&mut out);
-    assert_eq!(read_header(out.first_chunk().unwrap()), Ok(7));
+    assert_eq!(read_header(out.first_chunk().expect("a header")), Ok(7));
     out
 }

@@ -6,13 +6,14 @@ use samara_hub::config::{Config, LogForm};
 
 use crate::args;
 use crate::exit::{Exit, Outcome, usage};
-use crate::signal::Interrupt;
+use crate::signal::{Hangup, Interrupt};
 use crate::ui::{Event, LogStyle, Ui};
 
 /// Runs the hub, or only checks its settings.
 pub(crate) async fn run(args: args::Hub, ui: &mut Ui) -> Outcome {
     let config = Config::load(args.options, args.config.as_deref()).map_err(|e| usage(e.to_string()))?;
     if args.check_config {
+        Hub::check(&config).map_err(|e| usage(e.to_string()))?;
         ui.note("the settings are valid");
         return Ok(Exit::Done);
     }
@@ -21,6 +22,7 @@ pub(crate) async fn run(args: args::Hub, ui: &mut Ui) -> Outcome {
         LogForm::Json => LogStyle::Json,
     });
     let mut interrupt = Interrupt::install()?;
+    let mut hangup = Hangup::install()?;
     let hub = tokio::task::spawn_blocking(move || Hub::start(&config))
         .await
         .context("the hub did not start")?
@@ -28,7 +30,15 @@ pub(crate) async fn run(args: args::Hub, ui: &mut Ui) -> Outcome {
     for addr in hub.http() {
         ui.event(&Event::Listening { addr: *addr, transports: &["http"] })?;
     }
-    interrupt.wait().await;
+    for addr in hub.https() {
+        ui.event(&Event::Listening { addr: *addr, transports: &["https"] })?;
+    }
+    loop {
+        tokio::select! {
+            () = interrupt.wait() => break,
+            () = hangup.next() => hub.reload(),
+        }
+    }
     ui.note("stopping");
     tokio::task::spawn_blocking(move || hub.stop()).await.context("the hub did not stop")?;
     Ok(Exit::Done)

@@ -8,12 +8,18 @@ use std::thread::{self, JoinHandle};
 use samara_proto::http::server::Limits;
 use samara_proto::swarms::Stats;
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{Service, Stopper, Worker};
+use crate::http::{Listeners, Service, Stopper, Worker};
 use crate::keeper::Keeper;
+use crate::shared::Reader;
+use crate::site::Site;
 use crate::sockets;
+use crate::state;
 use crate::store::Store;
+use crate::tls;
+use crate::watch::{Nudge, Watched, Watcher};
 
 /// Most connections of one worker.
 const MAX_CONNECTIONS: usize = 16 * 1024;
@@ -24,13 +30,16 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot answer {protocol} at {addr}: {cause}")]
     Bind {
-        /// `HTTP` or `UDP`.
+        /// `HTTP`, `HTTPS` or `UDP`.
         protocol: &'static str,
         /// As it was set.
         addr: SocketAddr,
         /// What the system says.
         cause: io::Error,
     },
+    /// A file that the configuration names cannot be used.
+    #[error("{0}")]
+    File(String),
     /// No address could be listened on.
     #[error("none of the addresses can be listened on")]
     Nowhere,
@@ -43,51 +52,56 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Hub {
     http: Vec<SocketAddr>,
-    store: Arc<Store>,
-    keeper: Keeper,
+    https: Vec<SocketAddr>,
+    site: Arc<Site>,
+    keepers: Vec<Keeper>,
     stoppers: Vec<Stopper>,
     threads: Vec<JoinHandle<()>>,
+    /// The watching thread ends with it.
+    nudge: Option<Nudge>,
 }
 
 impl Hub {
-    /// Binds every address and starts to answer.
+    /// Reads every file that the configuration names, and starts nothing.
     ///
     /// # Errors
-    /// If an address cannot be listened on; of the default addresses, if none can.
+    /// If a file cannot be used.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        Access::open(config, 0).map_err(StartError::File)?;
+        tls::open(config).map_err(StartError::File)?;
+        config.state.iter().try_for_each(|path| state::check(path)).map_err(StartError::File)
+    }
+
+    /// Reads every file that the configuration names, binds every address, and starts to answer.
+    ///
+    /// # Errors
+    /// If a file cannot be used, or an address cannot be listened on; of the default addresses, if none can.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let workers = usize::from(config.workers);
+        let (access, mut files) = Access::open(config, seed()?).map_err(StartError::File)?;
+        let greeting = tls::open(config).map_err(StartError::File)?.map(|(greeting, watched)| {
+            files.push(watched);
+            greeting
+        });
+        config.state.iter().try_for_each(|path| state::check(path)).map_err(StartError::File)?;
         let store = Store::new(config, clock)?;
         let mut hub = Self {
             http: Vec::new(),
-            keeper: sweep(&store, clock)?,
-            store,
+            https: Vec::new(),
+            site: Arc::new(Site::new(config.clone(), clock, store, access)),
+            keepers: Vec::new(),
             stoppers: Vec::new(),
             threads: Vec::new(),
+            nudge: None,
         };
-        let mut shares: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-        for addr in &config.http {
-            let bound = match sockets::tcp(*addr, workers) {
-                Ok(bound) => bound,
-                // A machine without IPv6 still has the other default.
-                Err(cause)
-                    if config.default_addresses
-                        && addr.is_ipv6()
-                        && cause.kind() != io::ErrorKind::AddrInUse =>
-                {
-                    tracing::warn!(%addr, %cause, "no IPv6 here");
-                    continue;
-                }
-                Err(cause) => return Err(StartError::Bind { protocol: "HTTP", addr: *addr, cause }),
-            };
-            hub.http.extend(bound[0].local_addr());
-            shares.iter_mut().zip(bound).for_each(|(share, listener)| share.push(listener));
-        }
-        if hub.http.is_empty() {
-            return Err(StartError::Nowhere);
-        }
-        for (i, listeners) in shares.into_iter().enumerate() {
-            let worker = Worker::new(listeners, Service::new, Limits::default(), clock, MAX_CONNECTIONS)?;
+        let shares = hub.bind_http()?;
+        config.state.iter().for_each(|path| state::load(&hub.site.store, clock, path));
+        hub.keep()?;
+        hub.watch(files)?;
+        for (i, mut listeners) in shares.into_iter().enumerate() {
+            listeners.greeting = greeting.as_ref().map(Reader::new);
+            let make = |desk| Service::new(&hub.site, desk);
+            let worker = Worker::new(listeners, make, Limits::default(), clock, MAX_CONNECTIONS)?;
             hub.stoppers.push(worker.stopper());
             hub.threads.push(thread::Builder::new().name(format!("http-{i}")).spawn(move || {
                 if let Err(error) = worker.run() {
@@ -98,25 +112,103 @@ impl Hub {
         Ok(hub)
     }
 
+    /// Listeners at every address for each worker.
+    fn bind_http(&mut self) -> Result<Vec<Listeners>, StartError> {
+        let config = &self.site.config;
+        let mut shares: Vec<_> = (0..config.workers).map(|_| Listeners::default()).collect();
+        for addr in &config.http {
+            let Some(bound) = bind(config, "HTTP", *addr)? else { continue };
+            self.http.extend(bound[0].local_addr());
+            shares.iter_mut().zip(bound).for_each(|(share, listener)| share.plain.push(listener));
+        }
+        for addr in &config.https {
+            let Some(bound) = bind(config, "HTTPS", *addr)? else { continue };
+            self.https.extend(bound[0].local_addr());
+            shares.iter_mut().zip(bound).for_each(|(share, listener)| share.encrypted.push(listener));
+        }
+        if self.http.is_empty() && self.https.is_empty() {
+            return Err(StartError::Nowhere);
+        }
+        Ok(shares)
+    }
+
+    /// Has silent peers forgotten, and the others saved from time to time.
+    fn keep(&mut self) -> io::Result<()> {
+        let (store, clock) = (Arc::clone(&self.site.store), self.site.clock);
+        self.keepers.push(Keeper::start("sweep", store.pause(), move || store.sweep(clock))?);
+        if self.site.config.state.is_some() {
+            let site = Arc::clone(&self.site);
+            self.keepers.push(Keeper::start("save", state::SAVE_EVERY, move || save(&site))?);
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, files: Vec<Watched>) -> io::Result<()> {
+        let (nudge, watcher) = Watcher::new(files, Arc::clone(&self.site.failures));
+        self.threads.push(thread::Builder::new().name("watch".into()).spawn(move || watcher.run())?);
+        self.nudge = Some(nudge);
+        Ok(())
+    }
+
     /// Where it answers over HTTP, with the ports that were really taken.
     pub fn http(&self) -> &[SocketAddr] {
         &self.http
     }
 
-    /// Finishes what is being answered, and ends every thread.
-    pub fn stop(self) {
+    /// Where it answers over HTTPS.
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Reads lists and certificates again, changed or not, without keeping anybody waiting. What cannot be used is logged, and what was
+    /// read before stays in force.
+    pub fn reload(&self) {
+        self.nudge.iter().for_each(Nudge::reload);
+    }
+
+    /// Finishes what is being answered, ends every thread, and saves the swarms.
+    pub fn stop(mut self) {
         self.stoppers.iter().for_each(Stopper::stop);
+        self.nudge = None;
         for thread in self.threads {
             let _ = thread.join();
         }
-        self.keeper.stop();
-        let Stats { v4, v6 } = self.store.stats();
+        self.keepers.into_iter().for_each(Keeper::stop);
+        save(&self.site);
+        let Stats { v4, v6 } = self.site.store.stats();
         tracing::info!(swarms = v4.swarms + v6.swarms, v4.leeches, v4.seeds, v6.leeches, v6.seeds, "stopped");
     }
 }
 
-/// Has the silent peers forgotten.
-fn sweep(store: &Arc<Store>, clock: Clock) -> io::Result<Keeper> {
-    let store = Arc::clone(store);
-    Keeper::start("sweep", store.pause(), move || store.sweep(clock))
+/// Saves the swarms, if they are to be saved.
+fn save(site: &Site) {
+    let Some(path) = &site.config.state else { return };
+    match state::save(&site.store, site.clock, path) {
+        Ok(peers) => tracing::debug!(peers, file = %path.display(), "the swarms are saved"),
+        Err(error) => tracing::error!(%error, file = %path.display(), "the swarms cannot be saved"),
+    }
+}
+
+/// A listener for each worker; `None` where a default address need not exist.
+fn bind(
+    config: &Config,
+    protocol: &'static str,
+    addr: SocketAddr,
+) -> Result<Option<Vec<TcpListener>>, StartError> {
+    match sockets::tcp(addr, config.workers.into()) {
+        Ok(bound) => Ok(Some(bound)),
+        // A machine without IPv6 still has the other default.
+        Err(cause)
+            if config.default_addresses && addr.is_ipv6() && cause.kind() != io::ErrorKind::AddrInUse =>
+        {
+            tracing::warn!(%addr, %cause, "no IPv6 here");
+            Ok(None)
+        }
+        Err(cause) => Err(StartError::Bind { protocol, addr, cause }),
+    }
+}
+
+/// What nobody outside knows.
+fn seed() -> io::Result<u64> {
+    getrandom::u64().map_err(io::Error::other)
 }

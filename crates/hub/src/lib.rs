@@ -4,14 +4,20 @@
 //! [`Hub::start`] binds every address before the first thread runs, so that a hub that started is a hub that answers.
 #![forbid(unsafe_code)]
 
+mod access;
 mod clock;
 pub mod config;
 mod http;
 mod hub;
 mod keeper;
+mod metrics;
+mod shared;
+mod site;
 mod sockets;
-#[allow(dead_code, reason = "the front ends that call it come one by one")]
+mod state;
 mod store;
+mod tls;
+mod watch;
 #[expect(dead_code, unused_imports, reason = "the HTTP front end is yet to lead here")]
 mod ws;
 

@@ -11,7 +11,7 @@ mod values;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use error::ConfigError;
@@ -31,23 +31,58 @@ const MAX_MEMORY: u64 = 16 << 40;
 /// Longest interval: clients that hear from no tracker for a day take it for dead.
 const MAX_INTERVAL: u64 = 86_400;
 
+/// Most peers in an answer that can be set: 36 KB of them over IPv6.
+const MAX_NUMWANT: u32 = 2000;
+
 /// A complete configuration in which everything is valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to answer over HTTP.
     pub http: Vec<SocketAddr>,
+    /// Where to answer over HTTPS; not without the two below.
+    pub https: Vec<SocketAddr>,
+    /// The certificate for HTTPS.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
     /// Whether nobody named an address: those of IPv6 may then be missing on this machine.
     pub default_addresses: bool,
     /// The parts to run; never empty.
     pub only: Vec<Part>,
     /// Threads for each kind of front end.
     pub workers: u16,
+    /// Where swarms are saved.
+    pub state: Option<PathBuf>,
     /// How the log is written.
     pub log: LogForm,
     /// Most memory for swarms.
     pub memory: Size,
     /// How long a client may be silent.
     pub interval: Period,
+    /// At least between a client's announces; not above `interval`.
+    pub min_interval: Period,
+    /// Peers for a client that names no number; not above `max_numwant`.
+    pub numwant: u32,
+    /// Most peers in an answer.
+    pub max_numwant: u32,
+    /// Whether a scrape without info-hashes is answered with all.
+    pub full_scrape: bool,
+    /// A file of the only torrents that are served.
+    pub allow_list: Option<PathBuf>,
+    /// A file of torrents that are not served.
+    pub deny_list: Option<PathBuf>,
+    /// A file of users' keys.
+    pub passkeys: Option<PathBuf>,
+    /// Who is answered; everybody if empty.
+    pub clients: Vec<Cidr>,
+    /// Most announces and scrapes a minute from one address.
+    pub rate_limit: Option<u32>,
+    /// Who may say for whom it asks.
+    pub proxies: Vec<Cidr>,
+    /// Who may announce another address than its own.
+    pub ip_from: Vec<Cidr>,
+    /// Who may look at what the hub tells of itself; everybody if empty.
+    pub stats_from: Vec<Cidr>,
 }
 
 impl Config {
@@ -65,20 +100,60 @@ impl Config {
     /// # Errors
     /// If a setting has an impossible value.
     pub fn new(set: Options) -> Result<Self, ConfigError> {
-        let default_addresses = set.http.is_none();
+        let mut set = set;
+        let default_addresses = set.http.is_none() && set.https.is_none();
+        if !default_addresses {
+            set.http.get_or_insert_default();
+        }
+        check_tls(&set)?;
+        let (named_min, named_numwant) = (set.min_interval, set.numwant);
         let set = set.or(Options::defaults()?);
+        let interval = within("interval", set.interval, 1, MAX_INTERVAL)?;
+        let max_numwant = number("max-numwant", set.max_numwant, 1, MAX_NUMWANT)?;
+        // A default gives way where what it must not exceed was set lower.
+        let min_interval = named_min.or(set.min_interval.min(Some(interval)));
+        let numwant = named_numwant.or(set.numwant.min(Some(max_numwant)));
         Ok(Self {
             http: set.http.unwrap_or_default(),
+            https: set.https.unwrap_or_default(),
+            tls_cert: set.tls_cert,
+            tls_key: set.tls_key,
             default_addresses,
             only: set
                 .only
                 .filter(|parts| !parts.is_empty())
                 .ok_or_else(|| ConfigError::value("only", "is empty"))?,
             workers: workers(set.workers)?,
+            state: set.state,
             log: set.log.unwrap_or(LogForm::Text),
             memory: memory(set.memory)?,
-            interval: within("interval", set.interval, 1, MAX_INTERVAL)?,
+            interval,
+            min_interval: within("min-interval", min_interval, 0, interval.as_secs())?,
+            numwant: number("numwant", numwant, 0, max_numwant)?,
+            max_numwant,
+            full_scrape: set.full_scrape.unwrap_or(false),
+            allow_list: set.allow_list,
+            deny_list: set.deny_list,
+            passkeys: set.passkeys,
+            clients: set.clients.unwrap_or_default(),
+            rate_limit: set.rate_limit.map(|n| number("rate-limit", Some(n), 1, u32::MAX)).transpose()?,
+            proxies: set.proxies.unwrap_or_default(),
+            ip_from: set.ip_from.unwrap_or_default(),
+            stats_from: set.stats_from.unwrap_or_default(),
         })
+    }
+}
+
+/// A certificate, its key and somewhere to use them: all or nothing.
+fn check_tls(set: &Options) -> Result<(), ConfigError> {
+    let https = set.https.as_ref().is_some_and(|addrs| !addrs.is_empty());
+    let needs = |key, needed: &str| Err(ConfigError::value(key, format!("needs {needed} beside it")));
+    match (https, &set.tls_cert, &set.tls_key) {
+        (true, None, _) => needs("https", "the setting tls-cert"),
+        (_, Some(_), None) => needs("tls-cert", "the setting tls-key"),
+        (_, None, Some(_)) => needs("tls-key", "the setting tls-cert"),
+        (false, Some(_), _) => needs("tls-cert", "the setting https"),
+        _ => Ok(()),
     }
 }
 
@@ -103,6 +178,15 @@ fn memory(set: Option<Size>) -> Result<Size, ConfigError> {
     }
     let bounds = (Size::of_bytes(MIN_MEMORY), Size::of_bytes(MAX_MEMORY));
     Err(ConfigError::value("memory", format!("is {size}, and must be from {} to {}", bounds.0, bounds.1)))
+}
+
+/// A number between two bounds.
+fn number(key: &'static str, set: Option<u32>, least: u32, most: u32) -> Result<u32, ConfigError> {
+    let n = set.ok_or_else(|| ConfigError::value(key, "is not set"))?;
+    if (least..=most).contains(&n) {
+        return Ok(n);
+    }
+    Err(ConfigError::value(key, format!("is {n}, and must be from {least} to {most}")))
 }
 
 /// A period between two bounds in seconds.

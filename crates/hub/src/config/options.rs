@@ -3,11 +3,12 @@
 //! The sample file, the help and the defaults all come from this one list (`sample.rs`).
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::values::{Period, Size};
+use super::values::{Cidr, Period, Size};
 
 /// Declares [`Options`]: each line is `key: type = default("TOML")` or `= off("TOML of an example")`.
 macro_rules! options {
@@ -49,6 +50,21 @@ options! {
     #[arg(help_heading = "Addresses", hide_env_values = true)]
     http: Vec<SocketAddr> = default("[\"[::]:6969\", \"0.0.0.0:6969\"]"),
 
+    /// Where to answer over HTTPS; needs a certificate and a key [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT", env = "SAMARA_HUB_HTTPS", value_delimiter = ',')]
+    #[arg(help_heading = "Addresses", hide_env_values = true)]
+    https: Vec<SocketAddr> = off("[\"[::]:443\", \"0.0.0.0:443\"]"),
+
+    /// The certificate for HTTPS, with those that lead to its root (PEM). It is read again when it changes
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_TLS_CERT")]
+    #[arg(help_heading = "Addresses", hide_env_values = true)]
+    tls_cert: PathBuf = off("\"/etc/letsencrypt/live/tracker.example/fullchain.pem\""),
+
+    /// The certificate's private key (PEM). It is read again when it changes
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_TLS_KEY")]
+    #[arg(help_heading = "Addresses", hide_env_values = true)]
+    tls_key: PathBuf = off("\"/etc/letsencrypt/live/tracker.example/privkey.pem\""),
+
     /// Which parts of the hub to run [default: all there are]
     #[arg(long, value_name = "PART", env = "SAMARA_HUB_ONLY", value_delimiter = ',', value_enum)]
     #[arg(help_heading = "Process", hide_env_values = true)]
@@ -58,6 +74,12 @@ options! {
     #[arg(long, value_name = "N", env = "SAMARA_HUB_WORKERS")]
     #[arg(help_heading = "Process", hide_env_values = true)]
     workers: u16 = off("4"),
+
+    /// Save the swarms to this file on stop and every ten minutes, and load them at the start, so that a restart empties
+    /// none [default: not saved]
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_STATE")]
+    #[arg(help_heading = "Process", hide_env_values = true)]
+    state: PathBuf = off("\"/var/lib/samara-hub/swarms\""),
 
     /// How the log on stderr is written: text for people, json for programs [default: text]
     #[arg(long, value_name = "FORM", env = "SAMARA_HUB_LOG", value_enum)]
@@ -75,6 +97,68 @@ options! {
     #[arg(long, value_name = "PERIOD", env = "SAMARA_HUB_INTERVAL")]
     #[arg(help_heading = "Announces", hide_env_values = true)]
     interval: Period = default("\"30m\""),
+
+    /// How soon clients may announce again at the earliest [default: 1m]
+    #[arg(long, value_name = "PERIOD", env = "SAMARA_HUB_MIN_INTERVAL")]
+    #[arg(help_heading = "Announces", hide_env_values = true)]
+    min_interval: Period = default("\"1m\""),
+
+    /// Peers for a client that names no number [default: 50]
+    #[arg(long, value_name = "N", env = "SAMARA_HUB_NUMWANT")]
+    #[arg(help_heading = "Announces", hide_env_values = true)]
+    numwant: u32 = default("50"),
+
+    /// Most peers for a client, whatever number it names [default: 200]
+    #[arg(long, value_name = "N", env = "SAMARA_HUB_MAX_NUMWANT")]
+    #[arg(help_heading = "Announces", hide_env_values = true)]
+    max_numwant: u32 = default("200"),
+
+    /// Answer a scrape that names no torrent with all there are [default: false]
+    #[arg(long, value_name = "BOOL", env = "SAMARA_HUB_FULL_SCRAPE", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(help_heading = "Announces", hide_env_values = true)]
+    full_scrape: bool = default("false"),
+
+    /// Serve only the torrents in this file: info-hashes, 40 or 64 hex digits a line, comments behind #. It is
+    /// read again when it changes [default: all]
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_ALLOW_LIST")]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    allow_list: PathBuf = off("\"/etc/samara/allow.txt\""),
+
+    /// Don't serve the torrents in this file, likewise [default: none]
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_DENY_LIST")]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    deny_list: PathBuf = off("\"/etc/samara/deny.txt\""),
+
+    /// Answer only to who announces at /KEY/announce with a key from this file: one a line, 8 to 128 letters, digits,
+    /// - and _, comments behind #. It is read again when it changes [default: no keys]
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_PASSKEYS")]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    passkeys: PathBuf = off("\"/etc/samara/passkeys.txt\""),
+
+    /// Answer only to clients in these networks [default: all]
+    #[arg(long, value_name = "NETWORK", env = "SAMARA_HUB_CLIENTS", value_delimiter = ',')]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    clients: Vec<Cidr> = off("[\"10.0.0.0/8\", \"fd00::/8\"]"),
+
+    /// Most announces and scrapes a minute from one address; of IPv6, from one /64 [default: no limit]
+    #[arg(long, value_name = "N", env = "SAMARA_HUB_RATE_LIMIT")]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    rate_limit: u32 = off("120"),
+
+    /// Reverse proxies: from these networks `Forwarded` and `X-Forwarded-For` tell who asks [default: none]
+    #[arg(long, value_name = "NETWORK", env = "SAMARA_HUB_PROXIES", value_delimiter = ',')]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    proxies: Vec<Cidr> = off("[\"127.0.0.0/8\", \"::1\"]"),
+
+    /// Who may announce another address than its own, by `ip`: clients in these networks [default: this machine]
+    #[arg(long, value_name = "NETWORK", env = "SAMARA_HUB_IP_FROM", value_delimiter = ',')]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    ip_from: Vec<Cidr> = default("[\"127.0.0.0/8\", \"::1\"]"),
+
+    /// Who may look at `/`, `/stats` and `/metrics`: clients in these networks [default: all]
+    #[arg(long, value_name = "NETWORK", env = "SAMARA_HUB_STATS_FROM", value_delimiter = ',')]
+    #[arg(help_heading = "Access", hide_env_values = true)]
+    stats_from: Vec<Cidr> = off("[\"127.0.0.0/8\", \"::1\", \"10.0.0.0/8\"]"),
 }
 
 /// A part of the hub.

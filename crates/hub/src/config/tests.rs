@@ -107,6 +107,34 @@ fn refusals_name_the_line_and_the_key() {
     assert!(refusal("workers = 0").contains("workers (flag --workers, variable SAMARA_HUB_WORKERS) is 0"));
     assert!(refusal("interval = 0").contains("must be from 1s to 1d"));
     assert!(refusal("only = [\"trackers\"]").contains("tracker"));
+    assert!(
+        refusal("numwant = 300").contains("numwant (flag --numwant, variable SAMARA_HUB_NUMWANT) is 300")
+    );
+    assert!(refusal("clients = [\"10.1.2.3/8\"]").contains("did you mean 10.0.0.0/8?"));
+}
+
+#[test]
+fn a_default_gives_way_to_what_was_set() {
+    let config = Config::new(flags(&["--interval", "30s", "--max-numwant", "10", "--full-scrape"])).unwrap();
+    assert_eq!((config.min_interval.as_secs(), config.numwant, config.full_scrape), (30, 10, true));
+    assert!(refusal("interval = 30\nmin-interval = 31").contains("from 0s to 30s"));
+}
+
+#[test]
+fn a_certificate_its_key_and_an_address_come_together() {
+    let given = |https, cert, key| {
+        let lines =
+            [(https, "https = [\"[::]:443\"]\n"), (cert, "tls-cert = \"c\"\n"), (key, "tls-key = \"k\"\n")];
+        let text: String = lines.iter().filter(|(given, _)| *given).map(|(_, line)| *line).collect();
+        Config::new(toml::from_str(&text).unwrap())
+    };
+    let config = given(true, true, true).unwrap();
+    assert!(config.http.is_empty() && config.https.len() == 1 && !config.default_addresses);
+    for (https, cert, key) in
+        [(true, false, false), (true, true, false), (false, true, true), (false, false, true)]
+    {
+        assert!(given(https, cert, key).unwrap_err().to_string().contains("beside it"));
+    }
 }
 
 #[test]

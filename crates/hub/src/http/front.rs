@@ -1,17 +1,21 @@
 //! What stands behind the threads of the HTTP front end, and how it answers later or takes a connection over.
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::Waker;
-use mio::net::TcpStream;
 use samara_proto::http::server::{Handler, Reply, Status};
+
+use super::channel::Channel;
+use crate::metrics::Count;
 
 /// Answers the requests of one thread's connections.
 pub(crate) trait Front: Handler {
     /// The requests that follow come from `sender`, over the connection `key`.
     fn asked_by(&mut self, sender: IpAddr, key: usize);
+
+    /// Something happened that is counted.
+    fn count(&self, what: Count, n: u64);
 
     /// A connection was answered 101 and is no longer of HTTP.
     fn take_over(&mut self, gone: Gone);
@@ -22,10 +26,11 @@ pub(crate) trait Front: Handler {
     }
 }
 
-/// A connection that left HTTP: whose it is, and what came behind the request. It is registered nowhere.
+/// A connection that left HTTP: whose it is, and what came behind the request. It is registered nowhere. More may have been
+/// decrypted already: read it once before waiting for the system to tell of more.
 #[derive(Debug)]
 pub(crate) struct Gone {
-    pub(crate) stream: TcpStream,
+    pub(crate) channel: Channel,
     pub(crate) sender: IpAddr,
     pub(crate) rest: Vec<u8>,
 }
@@ -83,10 +88,6 @@ impl Desk {
     }
 
     /// Promises the answer of the request that is handled. Who breaks the promise has [`Front::overdue`] answered.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the store that answers from other machines is to come")
-    )]
     pub(crate) fn promise(&mut self, reply: &mut Reply) -> Promise {
         self.last += 1;
         reply.later(self.last);
@@ -104,14 +105,13 @@ pub(crate) struct Promise {
 
 impl Promise {
     /// Answers.
-    ///
-    /// # Errors
-    /// If the system cannot wake the worker.
-    pub(crate) fn keep(self, answer: Answer) -> io::Result<()> {
+    pub(crate) fn keep(self, answer: Answer) {
         let mut answers = self.mailbox.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.push((self.key, self.ticket, answer));
         let first = answers.len() == 1;
         drop(answers);
-        if first { self.mailbox.waker.wake() } else { Ok(()) }
+        if first && let Err(error) = self.mailbox.waker.wake() {
+            tracing::warn!(%error, "a worker cannot be woken");
+        }
     }
 }

@@ -1,13 +1,20 @@
-//! The HTTP front end: what is answered (`service.rs`), the threads that carry it (`worker.rs`, `socket.rs`), and what
-//! stands between the two (`front.rs`).
+//! The HTTP front end: what is answered (`service.rs`), the threads that carry it (`worker.rs`, `socket.rs`,
+//! `channel.rs`), and what stands between the two (`front.rs`).
 //!
 //! Bytes become requests in [`samara_proto::http::server`], which bounds their size and time.
 
+mod announce;
+mod channel;
+mod found;
 #[cfg_attr(not(test), expect(dead_code, reason = "stores on other machines and WebSockets are to come"))]
 mod front;
+mod json;
+mod scrape;
 mod service;
 mod socket;
+mod status;
 mod worker;
 
+pub(crate) use scrape::Everything;
 pub(crate) use service::Service;
-pub(crate) use worker::{Stopper, Worker};
+pub(crate) use worker::{Listeners, Stopper, Worker};

@@ -1,11 +1,29 @@
 //! What is answered to which request.
+//!
+//! | path | methods | answer |
+//! | --- | --- | --- |
+//! | `/announce`, `/KEY/announce` | GET | bencoding (BEP 3) |
+//! | | POST | JSON, for people who script it (`json.rs`) |
+//! | `/scrape`, `/KEY/scrape` | GET | bencoding (BEP 48) |
+//! | `/` | GET | a page for people |
+//! | `/stats` | GET | the same as JSON |
+//! | `/metrics` | GET | the same and more for Prometheus |
+//! | `/health` | GET | `ok` |
+//!
+//! HEAD goes where GET does. A tracker's refusals are bencoded with status 200, because clients show what stands in them
+//! and hide the body of any other status.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use samara_proto::http::server::{Handler, Method, Reply, Request, Status};
+use samara_proto::http::server::{Handler, Method, Reply, Request, Status, client_address};
 use samara_proto::time::Time;
 
+use super::announce::{Announcer, Visit};
 use super::front::{Desk, Front, Gone};
+use super::status;
+use crate::metrics::{Count, Tally, Transport};
+use crate::site::Site;
 
 /// Answers the requests of one thread's connections.
 #[derive(Debug)]
@@ -13,11 +31,113 @@ pub(crate) struct Service {
     /// The other end of the connection whose request is handled.
     sender: IpAddr,
     desk: Desk,
+    site: Arc<Site>,
+    announcer: Announcer,
+    tally: Arc<Tally>,
+}
+
+/// A path that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route<'a> {
+    /// With the user's key, if there is one.
+    Announce(Option<&'a str>),
+    Scrape(Option<&'a str>),
+    Health,
+    Page,
+    Stats,
+    Metrics,
+}
+
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        Some(match path {
+            "/announce" => Self::Announce(None),
+            "/scrape" => Self::Scrape(None),
+            "/health" => Self::Health,
+            "/" => Self::Page,
+            "/stats" => Self::Stats,
+            "/metrics" => Self::Metrics,
+            _ => match path.strip_prefix('/')?.split_once('/')? {
+                (key, "announce") => Self::Announce(Some(key)),
+                (key, "scrape") => Self::Scrape(Some(key)),
+                _ => return None,
+            },
+        })
+    }
+
+    /// Header lines for who comes with another method.
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Announce(_) => "Allow: GET, HEAD, POST\r\n",
+            _ => "Allow: GET, HEAD\r\n",
+        }
+    }
 }
 
 impl Service {
-    pub(crate) const fn new(desk: Desk) -> Self {
-        Self { sender: IpAddr::V4(Ipv4Addr::UNSPECIFIED), desk }
+    pub(crate) fn new(site: &Arc<Site>, desk: Desk) -> Self {
+        let tally = site.books.open(Transport::Http);
+        Self {
+            sender: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            desk,
+            announcer: Announcer::new(site, Arc::clone(&tally)),
+            site: Arc::clone(site),
+            tally,
+        }
+    }
+
+    /// Who asks, where proxies of ours stand in between.
+    fn client(&self, request: &Request<'_>) -> Option<IpAddr> {
+        let proxies = &self.site.config.proxies;
+        if proxies.is_empty() {
+            return Some(self.sender);
+        }
+        client_address(self.sender, request, |ip| proxies.iter().any(|net| net.contains(ip)))
+    }
+
+    fn visit<'a>(&self, now: Time, key: Option<&'a str>, request: &'a Request<'a>) -> Visit<'a> {
+        Visit { now, client: self.client(request), key, request }
+    }
+
+    fn answer(&mut self, now: Time, request: &Request<'_>, reply: &mut Reply) {
+        let Some(route) = Route::of(request.path) else {
+            return reply
+                .text(Status::NotFound, "this is a tracker: try /announce, /scrape, /stats or /health");
+        };
+        match (request.method, route) {
+            (Method::Get | Method::Head, _) => self.get(now, route, request, reply),
+            (Method::Post, Route::Announce(key)) => {
+                self.announcer.post(&self.visit(now, key, request), &mut self.desk, reply);
+            }
+            _ => {
+                reply.text(Status::MethodNotAllowed, "this path knows no such method");
+                reply.headers = route.allow().into();
+            }
+        }
+    }
+
+    fn get(&mut self, now: Time, route: Route<'_>, request: &Request<'_>, reply: &mut Reply) {
+        match route {
+            Route::Announce(key) => {
+                self.announcer.announce(&self.visit(now, key, request), &mut self.desk, reply);
+            }
+            Route::Scrape(key) => {
+                self.announcer.scrape(&self.visit(now, key, request), &mut self.desk, reply)
+            }
+            Route::Health => reply.text(Status::Ok, "ok"),
+            Route::Page | Route::Stats | Route::Metrics if !self.may_look(request) => {
+                reply.text(Status::Forbidden, "your address may not look at this");
+            }
+            Route::Page => status::page(&self.site, reply),
+            Route::Stats => status::json(&self.site, reply),
+            Route::Metrics => status::metrics(&self.site, reply),
+        }
+    }
+
+    fn may_look(&self, request: &Request<'_>) -> bool {
+        let client = self.client(request);
+        let nets = &self.site.config.stats_from;
+        nets.is_empty() || client.is_some_and(|client| nets.iter().any(|net| net.contains(client)))
     }
 }
 
@@ -27,17 +147,24 @@ impl Front for Service {
         self.desk.turn_to(key);
     }
 
+    fn count(&self, what: Count, n: u64) {
+        self.tally.add(what, n);
+    }
+
     fn take_over(&mut self, gone: Gone) {
         tracing::debug!(sender = %gone.sender, "nobody takes over a connection");
     }
 }
 
 impl Handler for Service {
-    fn handle(&mut self, _now: Time, request: &Request<'_>, reply: &mut Reply) {
-        match (request.method, request.path) {
-            (Method::Get | Method::Head, "/health") => reply.text(Status::Ok, "ok"),
-            (Method::Other, _) => reply.text(Status::MethodNotAllowed, "this is a tracker: GET or POST"),
-            _ => reply.text(Status::NotFound, "this is a tracker: try /announce, /scrape or /health"),
+    fn handle(&mut self, now: Time, request: &Request<'_>, reply: &mut Reply) {
+        self.answer(now, request, reply);
+        self.tally.add(Count::Requests, 1);
+        if reply.status.is_error() {
+            self.tally.add(Count::Errors, 1);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! One connection: the system's socket and the machine that tells what to send.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::io;
+use std::net::IpAddr;
 
-use mio::net::TcpStream;
 use samara_proto::http::server::{Connection, Reply, Server};
 use samara_proto::time::Time;
 
+use super::channel::Channel;
 use super::front::{Front, Gone};
+use crate::metrics::Count;
 
 /// What the threads of a front end use again and again.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(crate) enum Fate {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
+    pub(crate) channel: Channel,
     pub(crate) sender: IpAddr,
     machine: Connection,
     /// What the system did not take yet.
@@ -50,8 +51,13 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, sender: IpAddr, machine: Connection) -> Self {
-        Self { stream, sender: sender.to_canonical(), machine, pending: Vec::new(), sent: 0, lingers: false }
+    pub(crate) fn new(channel: Channel, sender: IpAddr, machine: Connection) -> Self {
+        Self { channel, sender: sender.to_canonical(), machine, pending: Vec::new(), sent: 0, lingers: false }
+    }
+
+    /// Whether something waits for the system to take it.
+    fn is_clogged(&self) -> bool {
+        !self.pending.is_empty() || self.channel.is_clogged()
     }
 
     /// When it has to end.
@@ -71,7 +77,7 @@ impl Socket {
 
     /// What is left once it [leaves](Fate::Leaves).
     pub(crate) fn into_gone(self) -> Gone {
-        Gone { stream: self.stream, sender: self.sender, rest: self.machine.into_rest() }
+        Gone { channel: self.channel, sender: self.sender, rest: self.machine.into_rest() }
     }
 
     /// Something can be read or written. `at_end` says that the client will send no more. The front has to know already
@@ -100,7 +106,7 @@ impl Socket {
         if !self.machine.answer(now, ticket, server, &mut room.out, fill) {
             return Fate::Stays;
         }
-        if !self.pending.is_empty() {
+        if self.is_clogged() {
             self.pending.append(&mut room.out);
             return Fate::Stays;
         }
@@ -118,9 +124,11 @@ impl Socket {
         server: &mut Server<impl Front>,
         room: &mut Room,
     ) -> io::Result<Fate> {
-        if !self.pending.is_empty() {
-            self.sent += write(&mut self.stream, &self.pending[self.sent..])?;
-            if self.sent < self.pending.len() {
+        if self.is_clogged() {
+            let n = self.channel.write(&self.pending[self.sent..])?;
+            server.handler.count(Count::Sent, n as u64);
+            self.sent += n;
+            if self.sent < self.pending.len() || self.channel.is_clogged() {
                 return Ok(Fate::Stays);
             }
             (self.pending, self.sent) = (Vec::new(), 0);
@@ -131,11 +139,12 @@ impl Socket {
                 return Ok(fate);
             }
         }
-        while self.pending.is_empty() && self.awaited().is_none() {
-            let Some(n) = read(&mut self.stream, &mut room.input)? else { break };
+        while !self.is_clogged() && self.awaited().is_none() {
+            let Some(n) = self.channel.read(&mut room.input)? else { break };
             if n == 0 {
                 return Ok(Fate::Ends);
             }
+            server.handler.count(Count::Received, n as u64);
             if self.lingers {
                 continue;
             }
@@ -145,8 +154,8 @@ impl Socket {
             if fate != Fate::Stays {
                 return Ok(fate);
             }
-            // Less than there was room for: nothing is left, and asking costs a call.
-            if n < room.input.len() && !at_end {
+            // Less than there was room for: nothing is left, and asking costs a call. Records of TLS are shorter.
+            if n < room.input.len() && !at_end && !self.channel.is_encrypted() {
                 break;
             }
         }
@@ -156,8 +165,9 @@ impl Socket {
     /// Sends `room.out`, and what follows from its being sent, as far as the system takes it.
     fn send(&mut self, now: Time, server: &mut Server<impl Front>, room: &mut Room) -> io::Result<Fate> {
         while !room.out.is_empty() {
-            let n = write(&mut self.stream, &room.out)?;
-            if n < room.out.len() {
+            let n = self.channel.write(&room.out)?;
+            server.handler.count(Count::Sent, n as u64);
+            if n < room.out.len() || self.channel.is_clogged() {
                 self.pending = room.out[n..].to_vec();
                 return Ok(Fate::Stays);
             }
@@ -176,37 +186,11 @@ impl Socket {
             return Ok(Fate::Stays);
         }
         if self.machine.was_refused() {
-            self.stream.shutdown(Shutdown::Write)?;
+            self.channel.finish()?;
             self.lingers = true;
             return Ok(Fate::Stays);
         }
+        self.channel.say_goodbye();
         Ok(Fate::Ends)
     }
-}
-
-/// `None` if there is nothing to read now.
-fn read(from: &mut impl Read, into: &mut [u8]) -> io::Result<Option<usize>> {
-    loop {
-        match from.read(into) {
-            Ok(n) => return Ok(Some(n)),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-/// How much the system takes now.
-fn write(to: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match to.write(&bytes[sent..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => sent += n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(sent)
 }

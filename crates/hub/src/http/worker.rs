@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustls::{ServerConfig, ServerConnection};
 use samara_proto::http::server::{Connection, Limits, Reply, Server};
 use samara_proto::time::Time;
 use slab::Slab;
 
+use super::channel::Channel;
 use super::front::{Desk, Front, Mailbox};
 use super::socket::{Fate, Room, Socket};
 use crate::clock::Clock;
+use crate::metrics::Count;
+use crate::shared::Reader;
 
 /// Events taken from the system at one time.
 const EVENTS: usize = 1024;
@@ -50,11 +54,22 @@ impl Stopper {
     }
 }
 
+/// Where one worker accepts connections.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    pub(crate) plain: Vec<StdListener>,
+    pub(crate) encrypted: Vec<StdListener>,
+    /// Needed for encrypted ones.
+    pub(crate) greeting: Option<Reader<ServerConfig>>,
+}
+
 /// One thread of the front end.
 #[derive(Debug)]
 pub(crate) struct Worker<F> {
     poll: Poll,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, bool)>,
+    /// For connections that are to be encrypted.
+    greeting: Option<Reader<ServerConfig>>,
     sockets: Slab<Socket>,
     server: Server<F>,
     mailbox: Arc<Mailbox>,
@@ -75,7 +90,7 @@ impl<F: Front> Worker<F> {
     /// # Errors
     /// If the system gives no queue of events.
     pub(crate) fn new(
-        listeners: Vec<StdListener>,
+        listeners: Listeners,
         make: impl FnOnce(Desk) -> F,
         limits: Limits,
         clock: Clock,
@@ -83,8 +98,11 @@ impl<F: Front> Worker<F> {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
-        for (i, listener) in listeners.iter_mut().enumerate() {
+        let Listeners { plain, encrypted, greeting } = listeners;
+        let plain = plain.into_iter().map(|listener| (TcpListener::from_std(listener), false));
+        let encrypted = encrypted.into_iter().map(|listener| (TcpListener::from_std(listener), true));
+        let mut listeners: Vec<_> = plain.chain(encrypted).collect();
+        for (i, (listener, _)) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, Token(FIRST_LISTENER - i), Interest::READABLE)?;
         }
         let mailbox = Mailbox::new(Arc::clone(&waker));
@@ -92,6 +110,7 @@ impl<F: Front> Worker<F> {
         Ok(Self {
             poll,
             listeners,
+            greeting,
             sockets: Slab::new(),
             server,
             mailbox,
@@ -122,10 +141,10 @@ impl<F: Front> Worker<F> {
         }
         self.listeners.clear();
         let end = self.clock.now() + GRACE;
-        self.sockets.retain(|_, socket| !socket.is_idle());
+        self.retain(|socket| !socket.is_idle());
         while !self.sockets.is_empty() && self.clock.now() < end {
             self.turn(&mut events, &mut next_sweep)?;
-            self.sockets.retain(|_, socket| !socket.is_idle());
+            self.retain(|socket| !socket.is_idle());
         }
         Ok(())
     }
@@ -154,9 +173,10 @@ impl<F: Front> Worker<F> {
     }
 
     fn accept(&mut self, listener: usize, now: Time) {
-        while let Some(accepted) = self.listeners.get(listener).map(TcpListener::accept) {
-            match accepted {
-                Ok((stream, addr)) => self.admit(stream, addr.ip(), now),
+        while let Some((listener, encrypted)) = self.listeners.get(listener) {
+            let encrypted = *encrypted;
+            match listener.accept() {
+                Ok((stream, addr)) => self.admit(stream, addr.ip(), encrypted, now),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e)
                     if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
@@ -169,24 +189,35 @@ impl<F: Front> Worker<F> {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, sender: IpAddr, now: Time) {
+    fn admit(&mut self, stream: TcpStream, sender: IpAddr, encrypted: bool, now: Time) {
+        let Ok(channel) = self.channel(stream, encrypted) else { return };
         if self.sockets.len() >= self.max_connections {
             self.give_one_up();
         }
-        let mut socket = Socket::new(stream, sender, Connection::new(now, &self.server.limits));
+        self.server.handler.count(Count::Opened, 1);
+        let mut socket = Socket::new(channel, sender, Connection::new(now, &self.server.limits));
         let entry = self.sockets.vacant_entry();
         // The request is often there already.
         self.server.handler.asked_by(socket.sender, entry.key());
         match socket.drive(now, false, &mut self.server, &mut self.room) {
             Fate::Stays => {}
-            Fate::Ends => return,
+            Fate::Ends => return self.server.handler.count(Count::Closed, 1),
             Fate::Leaves => return self.server.handler.take_over(socket.into_gone()),
         }
         let both = Interest::READABLE | Interest::WRITABLE;
-        match self.poll.registry().register(&mut socket.stream, Token(entry.key()), both) {
-            Ok(()) => drop(entry.insert(socket)),
-            Err(error) => tracing::warn!(%error, "cannot wait for a connection"),
+        match self.poll.registry().register(&mut socket.channel.stream, Token(entry.key()), both) {
+            Ok(()) => _ = entry.insert(socket),
+            Err(error) => {
+                self.server.handler.count(Count::Closed, 1);
+                tracing::warn!(%error, "cannot wait for a connection");
+            }
         }
+    }
+
+    fn channel(&mut self, stream: TcpStream, encrypted: bool) -> Result<Channel, rustls::Error> {
+        let greeting = self.greeting.as_mut().filter(|_| encrypted);
+        let tls = greeting.map(|greeting| ServerConnection::new(Arc::clone(greeting.get()))).transpose()?;
+        Ok(Channel::new(stream, tls))
     }
 
     fn drive(&mut self, key: usize, at_end: bool, now: Time) {
@@ -216,9 +247,9 @@ impl<F: Front> Worker<F> {
         }
         let mut socket = self.sockets.remove(key);
         if fate == Fate::Ends {
-            return;
+            return self.server.handler.count(Count::Closed, 1);
         }
-        match self.poll.registry().deregister(&mut socket.stream) {
+        match self.poll.registry().deregister(&mut socket.channel.stream) {
             Ok(()) => self.server.handler.take_over(socket.into_gone()),
             Err(error) => tracing::warn!(%error, "cannot let go of a connection"),
         }
@@ -233,8 +264,15 @@ impl<F: Front> Worker<F> {
             (0..slots).map(|i| (start + i) % slots).filter_map(|key| Some((self.sockets.get(key)?, key)));
         let first = some.take(CANDIDATES).min_by_key(|(socket, _)| socket.deadline()).map(|(_, key)| key);
         if let Some(key) = first {
-            self.sockets.remove(key);
+            self.settle(key, Fate::Ends);
         }
+    }
+
+    /// Ends all but those.
+    fn retain(&mut self, those: impl Fn(&Socket) -> bool) {
+        let before = self.sockets.len();
+        self.sockets.retain(|_, socket| those(socket));
+        self.server.handler.count(Count::Closed, (before - self.sockets.len()) as u64);
     }
 
     fn sweep(&mut self, now: Time) {
@@ -246,7 +284,7 @@ impl<F: Front> Worker<F> {
         for (key, ticket) in overdue {
             self.answer(key, ticket, now, F::overdue);
         }
-        self.sockets.retain(|_, socket| socket.deadline() > now);
+        self.retain(|socket| socket.deadline() > now);
         if std::mem::take(&mut self.blocked) {
             (0..self.listeners.len()).for_each(|i| self.accept(i, now));
         }

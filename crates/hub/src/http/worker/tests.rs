@@ -5,10 +5,15 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use samara_proto::http::server::{Handler, Request, Status};
 
 use super::super::front::{Answer, Gone, Promise};
 use super::*;
+use crate::metrics::Count;
+use crate::shared::Shared;
 use crate::sockets;
 
 /// Hands promises and connections to the test.
@@ -34,6 +39,8 @@ impl Front for Probe {
         self.desk.turn_to(key);
     }
 
+    fn count(&self, _: Count, _: u64) {}
+
     fn take_over(&mut self, gone: Gone) {
         self.gone.send(gone).unwrap();
     }
@@ -49,10 +56,17 @@ struct Rig {
 
 impl Rig {
     fn start(limits: Limits) -> Self {
+        Self::start_with(limits, None)
+    }
+
+    fn start_with(limits: Limits, greeting: Option<&Arc<Shared<ServerConfig>>>) -> Self {
         let (promises, promised) = mpsc::sync_channel(8);
         let (gone, left) = mpsc::sync_channel(8);
-        let listeners = sockets::tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let addr = listeners[0].local_addr().unwrap();
+        let bound = sockets::tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let addr = bound[0].local_addr().unwrap();
+        let greeting = greeting.map(Reader::new);
+        let (plain, encrypted) = if greeting.is_some() { (vec![], bound) } else { (bound, vec![]) };
+        let listeners = Listeners { plain, encrypted, greeting };
         let make = move |desk| Probe { desk, promises, gone };
         let worker = Worker::new(listeners, make, limits, Clock::start(), 100).unwrap();
         let stopper = worker.stopper();
@@ -80,7 +94,7 @@ fn answer(text: &str) -> Answer {
 }
 
 /// Reads up to where `end` stands.
-fn read_to(stream: &mut StdStream, end: &str) -> String {
+fn read_to(stream: &mut impl Read, end: &str) -> String {
     let mut all = Vec::new();
     while !all.ends_with(end.as_bytes()) {
         let mut byte = [0];
@@ -96,17 +110,17 @@ fn answers_come_later_in_the_order_of_asking_and_to_whom_they_belong() {
     let mut first = rig.ask(&["/a", "/later", "/b"]);
     let promise = rig.promises.recv().unwrap();
     let mut second = rig.ask(&["/later", "/later"]);
-    rig.promises.recv().unwrap().keep(answer("2")).unwrap();
-    rig.promises.recv().unwrap().keep(answer("3")).unwrap();
+    rig.promises.recv().unwrap().keep(answer("2"));
+    rig.promises.recv().unwrap().keep(answer("3"));
     assert!(!read_to(&mut second, "\r\n\r\n2").contains("\r\n\r\n3"));
     read_to(&mut second, "\r\n\r\n3");
-    promise.keep(answer("1")).unwrap();
+    promise.keep(answer("1"));
     let text = read_to(&mut first, "/b\n");
     let at = |part: &str| text.find(part).unwrap();
     assert!(at("/a\n") < at("\r\n\r\n1") && at("\r\n\r\n1") < at("/b\n"), "{text}");
     // One who left before his answer came harms nobody.
     drop(rig.ask(&["/later"]));
-    rig.promises.recv().unwrap().keep(answer("4")).unwrap();
+    rig.promises.recv().unwrap().keep(answer("4"));
     read_to(&mut rig.ask(&["/c"]), "/c\n");
 }
 
@@ -117,7 +131,7 @@ fn a_broken_promise_is_answered_for() {
     let promise = rig.promises.recv().unwrap();
     let text = read_to(&mut stream, "/a\n");
     assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
-    promise.keep(answer("too late")).unwrap();
+    promise.keep(answer("too late"));
     stream.write_all(b"GET /b HTTP/1.1\r\n\r\n").unwrap();
     assert!(!read_to(&mut stream, "/b\n").contains("too late"));
 }
@@ -129,11 +143,65 @@ fn a_connection_leaves_with_what_came_behind() {
     stream.write_all(b"rest").unwrap();
     read_to(&mut stream, "101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
     let gone = rig.gone.recv().unwrap();
-    let mut taken = StdStream::from(gone.stream);
+    let mut taken = StdStream::from(gone.channel.stream);
     taken.set_nonblocking(false).unwrap();
     let mut rest = gone.rest;
     Read::take(&mut taken, 4 - rest.len() as u64).read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"rest");
     taken.write_all(b"of us").unwrap();
     read_to(&mut stream, "of us");
+}
+
+/// A certificate for `t`, and what serves it.
+fn certificate() -> (CertificateDer<'static>, ServerConfig) {
+    let made = rcgen::generate_simple_self_signed(vec![String::from("t")]).unwrap();
+    let cert = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    (cert.clone(), builder.with_single_cert(vec![cert], key).unwrap())
+}
+
+/// A client that trusts one certificate only.
+fn encrypted(
+    addr: SocketAddr,
+    trusted: &CertificateDer<'static>,
+) -> StreamOwned<ClientConnection, StdStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    let name = "t".try_into().unwrap();
+    let tls = ClientConnection::new(Arc::new(config.with_no_client_auth()), name).unwrap();
+    StreamOwned::new(tls, StdStream::connect(addr).unwrap())
+}
+
+#[test]
+fn encrypted_connections_do_all_that_plain_ones_do_and_a_renewed_certificate_drops_none() {
+    let (cert, config) = certificate();
+    let greeting = Shared::new(config);
+    let rig = Rig::start_with(Limits::default(), Some(&greeting));
+    let mut old = encrypted(rig.addr, &cert);
+    old.write_all(b"GET /a HTTP/1.1\r\n\r\nGET /later HTTP/1.1\r\n\r\n").unwrap();
+    read_to(&mut old, "/a\n");
+    let large = "x".repeat(3 << 20) + "end";
+    rig.promises.recv().unwrap().keep(answer(&large));
+    assert!(read_to(&mut old, "xend").len() > large.len());
+    let (renewed, config) = certificate();
+    greeting.set(config);
+    let mut new = encrypted(rig.addr, &renewed);
+    new.write_all(b"GET /leave HTTP/1.1\r\n\r\nrest").unwrap();
+    read_to(&mut new, "Connection: upgrade\r\n\r\n");
+    let mut gone = rig.gone.recv().unwrap();
+    assert_eq!(gone.rest, b"rest");
+    assert_eq!(gone.channel.write(b"of us").unwrap(), 5);
+    read_to(&mut new, "of us");
+    old.write_all(b"GET /b HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut end = String::new();
+    old.read_to_string(&mut end).unwrap();
+    assert!(end.ends_with("/b\n"), "an end that is not announced by TLS would be an error");
+    let stranger = encrypted(rig.addr, &cert).write_all(b"GET /b HTTP/1.1\r\n\r\n");
+    assert!(stranger.unwrap_err().to_string().contains("certificate"));
+    let mut plain = rig.ask(&["/a"]);
+    assert_eq!(plain.read(&mut [0; 1]).unwrap(), 1, "an alert");
 }

@@ -29,6 +29,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether it says that something is wrong.
+    pub const fn is_error(self) -> bool {
+        !matches!(self, Self::Ok)
+    }
+
     /// The status line behind the version.
     pub const fn line(self) -> &'static str {
         match self {

@@ -1,0 +1,155 @@
+//! Sizes of swarms over HTTP (BEP 48), of both families together.
+//!
+//! Where the operator allows it, a scrape that names no torrent is answered with all of them. That takes a walk over the
+//! whole store, so one answer serves everybody for a minute.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use samara_proto::http::server::{Reply, Status};
+use samara_proto::ids::WireHash;
+use samara_proto::swarms::Counts;
+use samara_proto::time::Time;
+use samara_proto::tracker::http::{write_failure, write_scrape};
+use samara_proto::tracker::{Family, ScrapeStats};
+
+use super::announce::{BENCODING, Fault};
+use super::front::{Answer, Desk, Promise};
+use crate::access::Gate;
+use crate::site::Site;
+use crate::store::{Asked, Unavailable, WhenCounted};
+
+/// Answers a scrape of `hashes`, or promises to; `room` is used again and again.
+pub(super) fn answer(
+    site: &Arc<Site>,
+    hashes: &[WireHash],
+    room: &mut [Vec<Counts>; 2],
+    desk: &mut Desk,
+    reply: &mut Reply,
+) {
+    let [v4, v6] = room;
+    v4.clear();
+    v6.clear();
+    let first = ask(site, hashes, Family::V4, v4, || {
+        let (site, hashes, promise) = (Arc::clone(site), hashes.to_vec(), desk.promise(reply));
+        Box::new(move |counted| v4_late(&site, hashes, counted, promise))
+    });
+    if first == Asked::Later {
+        return;
+    }
+    let second =
+        ask(site, hashes, Family::V6, v6, || v6_late(hashes.to_vec(), v4.clone(), desk.promise(reply)));
+    if second == Asked::Done(()) {
+        reply.content_type = BENCODING;
+        write(hashes, v4, v6, &mut reply.body);
+    }
+}
+
+fn ask(
+    site: &Site,
+    hashes: &[WireHash],
+    family: Family,
+    counts: &mut Vec<Counts>,
+    later: impl FnOnce() -> WhenCounted,
+) -> Asked<()> {
+    site.store.scrape(hashes.iter().copied(), family, counts, later)
+}
+
+/// The first answer came late: asks for the second.
+fn v4_late(site: &Site, hashes: Vec<WireHash>, v4: Result<Vec<Counts>, Unavailable>, promise: Promise) {
+    let v4 = match v4 {
+        Ok(v4) => v4,
+        Err(why) => return promise.keep(unavailable(why)),
+    };
+    let (mut v6, mut promise) = (Vec::new(), Some(promise));
+    let second = ask(site, &hashes, Family::V6, &mut v6, || match promise.take() {
+        Some(promise) => v6_late(hashes.clone(), v4.clone(), promise),
+        None => Box::new(|_| ()),
+    });
+    if let (Asked::Done(()), Some(promise)) = (second, promise) {
+        promise.keep(counted(&hashes, &v4, &v6));
+    }
+}
+
+fn v6_late(hashes: Vec<WireHash>, v4: Vec<Counts>, promise: Promise) -> WhenCounted {
+    Box::new(move |v6| {
+        promise.keep(match v6 {
+            Ok(v6) => counted(&hashes, &v4, &v6),
+            Err(why) => unavailable(why),
+        });
+    })
+}
+
+fn counted(hashes: &[WireHash], v4: &[Counts], v6: &[Counts]) -> Answer {
+    let mut body = Vec::new();
+    write(hashes, v4, v6, &mut body);
+    Answer { status: Status::Ok, content_type: BENCODING, body }
+}
+
+fn unavailable(why: Unavailable) -> Answer {
+    let mut body = Vec::new();
+    write_failure(&mut body, &Fault::Unavailable(why).failure());
+    Answer { status: Status::Ok, content_type: BENCODING, body }
+}
+
+/// The answer to a scrape of everything, and when it was made.
+#[derive(Debug, Default)]
+pub(crate) struct Everything(Mutex<Option<(Time, Vec<u8>)>>);
+
+/// How long an answer serves.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Most torrents in an answer: 14 MB.
+const MOST: usize = 200_000;
+
+/// Answers a scrape of all torrents that `gate` lets through.
+pub(super) fn everything(site: &Site, gate: &mut Gate, now: Time, out: &mut Vec<u8>) {
+    let mut kept = site.everything.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = kept.take().filter(|(made, _)| now.since(*made) < FRESH);
+    let (made, answer) = fresh.unwrap_or_else(|| (now, walk(site, gate)));
+    out.extend_from_slice(&answer);
+    *kept = Some((made, answer));
+}
+
+fn walk(site: &Site, gate: &mut Gate) -> Vec<u8> {
+    let mut sums = BTreeMap::<WireHash, ScrapeStats>::new();
+    site.store.save(site.clock, |swarm| {
+        let known = sums.len() < MOST || sums.contains_key(&swarm.hash);
+        if known && gate.serve(&swarm.hash).is_ok() {
+            let seeds = swarm.peers.iter().filter(|peer| peer.seed).count();
+            let one = ScrapeStats {
+                complete: seeds as u32,
+                downloaded: swarm.downloaded,
+                incomplete: (swarm.peers.len() - seeds) as u32,
+            };
+            let sum = sums.entry(swarm.hash).or_default();
+            *sum = add(sum, &one);
+        }
+    });
+    let mut out = Vec::new();
+    write_scrape(&mut out, &mut sums.into_iter().collect());
+    out
+}
+
+fn write(hashes: &[WireHash], v4: &[Counts], v6: &[Counts], out: &mut Vec<u8>) {
+    let both = v4.iter().zip(v6).map(|(v4, v6)| sum(v4, v6));
+    let mut files: Vec<_> = hashes.iter().copied().zip(both).collect();
+    write_scrape(out, &mut files);
+}
+
+const fn sum(a: &Counts, b: &Counts) -> ScrapeStats {
+    add(&stats(a), &stats(b))
+}
+
+const fn stats(counts: &Counts) -> ScrapeStats {
+    ScrapeStats { complete: counts.complete, downloaded: counts.downloaded, incomplete: counts.incomplete }
+}
+
+const fn add(a: &ScrapeStats, b: &ScrapeStats) -> ScrapeStats {
+    ScrapeStats {
+        complete: a.complete.saturating_add(b.complete),
+        downloaded: a.downloaded.saturating_add(b.downloaded),
+        incomplete: a.incomplete.saturating_add(b.incomplete),
+    }
+}

@@ -1,0 +1,132 @@
+//! What the hub tells of itself: a page for people, JSON, and text for Prometheus. Sums only, nothing of any peer.
+
+use std::fmt::Write;
+
+use samara_proto::http::server::Reply;
+use samara_proto::swarms::FamilyStats;
+use serde::Serialize;
+
+use super::json::{JSON, write};
+use crate::access::Refusal;
+use crate::metrics::{Count, Exposition, ProcessNow, Transport};
+use crate::site::Site;
+
+#[derive(Serialize)]
+struct Stats {
+    version: &'static str,
+    uptime_seconds: u64,
+    ipv4: Family,
+    ipv6: Family,
+    http: Served,
+    http_connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Family {
+    torrents: usize,
+    seeds: usize,
+    leeches: usize,
+    store_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Served {
+    announces: u64,
+    scrapes: u64,
+    refused: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+impl From<FamilyStats> for Family {
+    fn from(stats: FamilyStats) -> Self {
+        Self { torrents: stats.swarms, seeds: stats.seeds, leeches: stats.leeches, store_bytes: stats.bytes }
+    }
+}
+
+impl Served {
+    fn over(site: &Site, transport: Transport) -> Self {
+        let sum = |what| site.books.sum(transport, what);
+        let refused = Refusal::ALL.iter().map(|refusal| sum(Count::Refused(*refusal))).sum::<u64>();
+        Self {
+            announces: sum(Count::Announces),
+            scrapes: sum(Count::Scrapes),
+            refused: refused + sum(Count::Malformed),
+            received_bytes: sum(Count::Received),
+            sent_bytes: sum(Count::Sent),
+        }
+    }
+}
+
+impl Stats {
+    fn of(site: &Site) -> Self {
+        let held = site.store.stats();
+        let connections = |what| site.books.sum(Transport::Http, what);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: site.uptime(),
+            ipv4: held.v4.into(),
+            ipv6: held.v6.into(),
+            http: Served::over(site, Transport::Http),
+            http_connections: connections(Count::Opened).saturating_sub(connections(Count::Closed)),
+            memory_bytes: ProcessNow::read().map(|now| now.resident_bytes),
+        }
+    }
+}
+
+/// Answers `/stats`.
+pub(super) fn json(site: &Site, reply: &mut Reply) {
+    reply.content_type = JSON;
+    write(&Stats::of(site), &mut reply.body);
+}
+
+/// Answers `/metrics`.
+pub(super) fn metrics(site: &Site, reply: &mut Reply) {
+    reply.content_type = Exposition::TYPE;
+    reply.body.extend_from_slice(site.metrics().as_bytes());
+}
+
+/// Nothing is loaded from anywhere, and nobody frames it.
+const PAGE_HEADERS: &str = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
+    frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n";
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em;color:#222;\
+    background:#fff}table{border-collapse:collapse}td,th{padding:.2em 1.5em .2em 0;text-align:right}\
+    th:first-child,td:first-child{text-align:left}\
+    @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}a{color:#8bf}}";
+
+/// Answers `/`.
+pub(super) fn page(site: &Site, reply: &mut Reply) {
+    let stats = Stats::of(site);
+    reply.content_type = "text/html; charset=utf-8";
+    reply.headers = PAGE_HEADERS.into();
+    let mut out = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>Samara hub</title><style>{STYLE}</style><h1>Samara hub</h1>\
+         <p>A BitTorrent tracker. Clients announce at <code>/announce</code>; there are also \
+         <a href=\"stats\">numbers as JSON</a> and <a href=\"metrics\">for Prometheus</a>.</p>\
+         <table><tr><th><th>torrents<th>seeds<th>leeches"
+    );
+    for (name, family) in [("IPv4", &stats.ipv4), ("IPv6", &stats.ipv6)] {
+        // Writing to a string cannot fail.
+        let _ =
+            write!(out, "<tr><td>{name}<td>{}<td>{}<td>{}", family.torrents, family.seeds, family.leeches);
+    }
+    let _ = writeln!(
+        out,
+        "</table><p>{} announces and {} scrapes in {}. Version {}.</p></html>",
+        stats.http.announces,
+        stats.http.scrapes,
+        period(stats.uptime_seconds),
+        stats.version
+    );
+    reply.body.extend_from_slice(out.as_bytes());
+}
+
+/// Days and hours, or hours and minutes.
+fn period(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    if days > 0 { format!("{days} d {hours} h") } else { format!("{hours} h {minutes} min") }
+}

@@ -1,0 +1,80 @@
+//! What all threads of a hub share.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use samara_proto::swarms::FamilyStats;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::Everything;
+use crate::metrics::{Books, Exposition, Process};
+use crate::store::Store;
+use crate::watch::Failures;
+
+/// One hub.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<Store>,
+    pub(crate) access: Access,
+    pub(crate) clock: Clock,
+    pub(crate) books: Books,
+    pub(crate) everything: Everything,
+    /// Files that could not be read again.
+    pub(crate) failures: Failures,
+    pub(crate) process: Process,
+}
+
+impl Site {
+    pub(crate) fn new(config: Config, clock: Clock, store: Arc<Store>, access: Access) -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let process = Process { started: since_epoch.as_secs_f64() };
+        let (books, failures, everything) = (Books::default(), Failures::default(), Everything::default());
+        Self { config, store, access, clock, books, everything, failures, process }
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn uptime(&self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (since_epoch.as_secs_f64() - self.process.started).max(0.0) as u64
+    }
+
+    /// Everything, for Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        let mut out = Exposition::default();
+        out.family("build_info", "gauge", "1, with the version.");
+        out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        self.books.write(&mut out);
+        self.write_store(&mut out);
+        let failures = self.failures.load(Ordering::Relaxed);
+        out.single(
+            "reload_failures_total",
+            "counter",
+            "Changed lists and certificates that were no good.",
+            failures,
+        );
+        out.process(&self.process);
+        out.into_text()
+    }
+
+    fn write_store(&self, out: &mut Exposition) {
+        let stats = self.store.stats();
+        let families = [("ipv4", stats.v4), ("ipv6", stats.v6)];
+        let mut put = |name, kind, help, value: fn(&FamilyStats) -> u64| {
+            out.family(name, kind, help);
+            families.iter().for_each(|(family, stats)| out.sample(&[("family", family)], value(stats)));
+        };
+        put("torrents", "gauge", "Torrents with peers of a family.", |s| s.swarms as u64);
+        put("store_bytes", "gauge", "Memory of torrents and peers.", |s| s.bytes as u64);
+        put("expired_peers_total", "counter", "Peers that fell silent.", |s| s.expired);
+        put("evicted_torrents_total", "counter", "Torrents forgotten for want of memory.", |s| s.evicted);
+        out.family("peers", "gauge", "Peers, by family and role.");
+        for (family, stats) in families {
+            out.sample(&[("family", family), ("role", "seed")], stats.seeds);
+            out.sample(&[("family", family), ("role", "leech")], stats.leeches);
+        }
+    }
+}
