@@ -58,6 +58,21 @@ fn keeps_raw_spans_and_reads_unsorted_keys() {
 }
 
 #[test]
+fn canonical_means_keys_in_order_at_any_depth() {
+    let canonical = |bytes: &[u8]| parse(bytes, Limits::MESSAGE).unwrap().is_canonical();
+    for good in
+        [&b"i1e"[..], b"0:", b"le", b"de", b"d1:a1:z1:b1:ae", b"lld1:ad1:ai1eeeee", b"d1:ai1e1:bd1:ai1eee"]
+    {
+        assert!(canonical(good), "{}", good.escape_ascii());
+    }
+    for bad in
+        [&b"d1:bi1e1:ai1ee"[..], b"ld1:bi1e1:ai1eee", b"d1:ad1:b1:x1:a1:yee", b"d1:al1:z1:ae1:ci1e1:bi1ee"]
+    {
+        assert!(!canonical(bad), "{}", bad.escape_ascii());
+    }
+}
+
+#[test]
 fn prefix_returns_what_follows() {
     let (value, rest) = parse_prefix(b"d8:msg_typei1ee\x00payload", SMALL).unwrap();
     assert_eq!(value.raw(), b"d8:msg_typei1ee");

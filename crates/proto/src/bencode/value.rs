@@ -50,10 +50,43 @@ impl<'a> Value<'a> {
         matches!(self.first(), Some(Token::Dict)).then_some(Dict { raw: self.raw })
     }
 
+    /// Whether every dictionary in it has its keys in order (BEP 3), at any depth.
+    pub fn is_canonical(self) -> bool {
+        let mut scan = Scanner::new(self.raw);
+        let mut stack: Vec<Open<'_>> = Vec::new();
+        while let Ok(token) = scan.token() {
+            if let Some(Some((last, value_due))) = stack.last_mut() {
+                match token {
+                    Token::Bytes(key) if !*value_due => {
+                        if last.is_some_and(|last| last >= key) {
+                            return false;
+                        }
+                        (*last, *value_due) = (Some(key), true);
+                        continue;
+                    }
+                    _ => *value_due = false,
+                }
+            }
+            match token {
+                Token::List => stack.push(None),
+                Token::Dict => stack.push(Some((None, false))),
+                Token::End => drop(stack.pop()),
+                Token::Int(_) | Token::Bytes(_) => {}
+            }
+            if stack.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
     fn first(self) -> Option<Token<'a>> {
         Scanner::new(self.raw).token().ok()
     }
 }
+
+/// Nothing for a list; for a dictionary the last key and whether its value is due.
+type Open<'a> = Option<(Option<&'a [u8]>, bool)>;
 
 impl std::fmt::Debug for Value<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,12 +2,22 @@
 //!
 //! Spec: BEP 5 and 32 (the protocol, IPv4 and IPv6), 33 (scrapes), 42 (node ids), 43 (read-only nodes), 44 (items), 45
 //! (several addresses) and 51 (samples). From the bottom: [`message`] (KRPC to and from bytes), [`contact`] (compact
-//! nodes), [`id`] (distance, ids that fit their addresses).
+//! nodes), [`id`] (distance, ids that fit their addresses), [`range`] (who holds an address), [`outside`] (where we
+//! stand), [`item`] and [`bloom`] (what is stored and counted), [`table`] (whom we know), [`census`] (how many there
+//! are), [`lookup`] (who is closest), [`server`] (what we do for others).
 //!
 //! Tested beside the code, by the fuzz target `dht_message`, and against the examples and vectors of the BEPs.
 
+pub mod bloom;
+pub mod census;
 pub mod contact;
 pub mod id;
+pub mod item;
+pub mod lookup;
 pub mod message;
+pub mod outside;
+pub mod range;
+pub mod server;
+pub mod table;
 
 pub use contact::Contact;

@@ -1,0 +1,324 @@
+//! The routing table: who is where in the key space, and alive.
+//!
+//! Spec: BEP 5, with BEP 42 (ids that fit are preferred) and BEP 45 (a node whose id changes is evicted). Buckets split
+//! only where our own id is. The first four hold 128, 64, 32 and 16 nodes in place of K, which saves lookups three to
+//! four of their first bits for about 200 pings in a quarter of an hour (libtorrent does the same).
+//!
+//! Only nodes that answered are in it. One address has one node, a network (/24, /48) one node in a bucket and
+//! four in all, so that nobody fills it from one place; local addresses are exempt. Nodes that answered and found
+//! no room wait as spares and take the place of the first that dies. Long-lived nodes stay (Kademlia: they live on
+//! longest); among spares the fastest is taken.
+//!
+//! It refuses to send anything: whom to ping and which bucket to refresh it only says. Tested by rules and against
+//! invariants under random events.
+
+mod bucket;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use self::bucket::Bucket;
+pub use self::bucket::Entry;
+use super::Contact;
+use super::id::is_local;
+use super::range::Range;
+use crate::ids::NodeId;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// Nodes in a bucket, nodes in an answer, nodes that store a thing (BEP 5).
+pub const K: usize = 8;
+/// Capacities of the buckets next to the root.
+const WIDE: [usize; 4] = [16 * K, 8 * K, 4 * K, 2 * K];
+/// Most nodes of one network in the table.
+const MAX_SITE: usize = 4;
+/// A node is good for so long after a sign of life (BEP 5).
+pub const FRESH: Duration = Duration::from_secs(15 * 60);
+/// A bucket that did not change for so long is refreshed (BEP 5).
+const REFRESH: Duration = Duration::from_secs(15 * 60);
+
+/// The table of one node.
+#[derive(Clone, Debug)]
+pub struct Table {
+    own: NodeId,
+    /// Bucket n holds those who share n bits with us, the last one also those who share more.
+    buckets: Vec<Bucket>,
+}
+
+impl Table {
+    /// An empty table around `own`.
+    pub fn new(own: NodeId) -> Self {
+        Self { own, buckets: vec![Bucket::default()] }
+    }
+
+    /// Our id.
+    pub const fn own(&self) -> NodeId {
+        self.own
+    }
+
+    /// How many nodes are in it; spares do not count.
+    pub fn len(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.live.len()).sum()
+    }
+
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|bucket| bucket.live.is_empty())
+    }
+
+    /// Everybody in it, those who share least with us first.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.iter().flat_map(|bucket| &bucket.live)
+    }
+
+    /// Moves the table around another id.
+    pub fn set_own(&mut self, now: Time, own: NodeId) {
+        let old = std::mem::replace(self, Self::new(own));
+        for entry in old.buckets.into_iter().flat_map(|bucket| bucket.live) {
+            self.enter(now, entry);
+        }
+    }
+
+    /// A node answered after `rtt`.
+    pub fn answered(&mut self, now: Time, contact: Contact, rtt: Duration) {
+        if contact.id == self.own {
+            return;
+        }
+        let n = self.index(&contact.id);
+        if let Some(entry) = self.buckets[n].find(&contact.id) {
+            if entry.contact.addr == contact.addr {
+                entry.answered(now, rtt);
+                self.buckets[n].changed = now;
+                return;
+            }
+            if entry.fails == 0 {
+                return;
+            }
+            self.buckets[n].remove(&contact.id);
+        }
+        if self.make_way(n, &contact) {
+            self.enter(now, Entry::new(now, contact, rtt));
+        }
+    }
+
+    /// A node asked us something: it is alive, if it has ever answered. Whether a ping could make it part of the table.
+    pub fn asked(&mut self, now: Time, contact: &Contact) -> bool {
+        let n = self.index(&contact.id);
+        match self.buckets[n].find(&contact.id) {
+            Some(entry) => {
+                if entry.contact.addr == contact.addr {
+                    entry.seen = now;
+                }
+                false
+            }
+            None => self.wants(contact),
+        }
+    }
+
+    /// Whether there is room for a node that is not in it.
+    pub fn wants(&self, contact: &Contact) -> bool {
+        let n = self.index(&contact.id);
+        let bucket = &self.buckets[n];
+        let fits = contact.id.fits(contact.addr.ip());
+        contact.id != self.own
+            && !bucket.live.iter().any(|entry| entry.contact.id == contact.id)
+            && (bucket.live.len() < capacity(n) || self.may_split(n) || bucket.has_worse(fits))
+            && self.allows(n, contact)
+    }
+
+    /// A node was asked and did not answer.
+    pub fn failed(&mut self, now: Time, contact: &Contact) {
+        let n = self.index(&contact.id);
+        let bucket = &mut self.buckets[n];
+        let Some(entry) = bucket.find(&contact.id).filter(|entry| entry.contact.addr == contact.addr) else {
+            return;
+        };
+        entry.fails = entry.fails.saturating_add(1);
+        if entry.is_bad() {
+            bucket.remove(&contact.id);
+            bucket.changed = now;
+            self.promote(n);
+        }
+    }
+
+    /// The round trip to a node, if it is known.
+    pub fn rtt(&self, contact: &Contact) -> Option<Duration> {
+        let bucket = &self.buckets[self.index(&contact.id)];
+        let entry = bucket.live.iter().find(|entry| entry.contact == *contact)?;
+        Some(entry.rtt())
+    }
+
+    /// The `count` nodes closest to `target` among those who did not fail lately, closest first.
+    pub fn closest(&self, target: &NodeId, count: usize) -> Vec<Contact> {
+        let shared = self.index(target);
+        // Groups, each wholly closer than the next: who shares more with the target than we do; all that are deeper;
+        // then outwards.
+        let deeper = shared + 1..self.buckets.len();
+        let outer = (0..shared).rev().map(|n| n..n + 1);
+        let mut out = Vec::with_capacity(count);
+        for group in [shared..shared + 1, deeper].into_iter().chain(outer) {
+            if out.len() >= count {
+                break;
+            }
+            self.closest_of(group, target, count, &mut out);
+        }
+        out
+    }
+
+    fn closest_of(
+        &self,
+        group: std::ops::Range<usize>,
+        target: &NodeId,
+        count: usize,
+        out: &mut Vec<Contact>,
+    ) {
+        let good =
+            self.buckets[group].iter().flat_map(|bucket| &bucket.live).filter(|entry| entry.fails == 0);
+        let mut found: Vec<_> = good.map(|e| (e.contact.id.distance(target), e.contact)).collect();
+        let missing = count - out.len();
+        if found.len() > missing {
+            found.select_nth_unstable(missing);
+            found.truncate(missing);
+        }
+        found.sort_unstable();
+        out.extend(found.into_iter().map(|(_, contact)| contact));
+    }
+
+    /// The node that is longest due for a ping, and when it is or was due.
+    pub fn stalest(&self) -> Option<(Time, Contact)> {
+        self.iter().map(|entry| (entry.due(), entry.contact)).min()
+    }
+
+    /// Notes that a node is being asked, so that it is not due again at once.
+    pub fn pinged(&mut self, now: Time, contact: &Contact) {
+        let n = self.index(&contact.id);
+        if let Some(entry) = self.buckets[n].find(&contact.id) {
+            entry.pinged = now;
+        }
+    }
+
+    /// The bucket that is longest due for a refresh, as a place in it, and when it is or was due. Full buckets need none.
+    pub fn to_refresh(&self, rng: &mut Rng) -> Option<(Time, NodeId)> {
+        let open = self.buckets.iter().enumerate().filter(|(n, bucket)| bucket.live.len() < capacity(*n));
+        let (n, bucket) = open.min_by_key(|(_, bucket)| bucket.refreshed)?;
+        Some((bucket.refreshed + REFRESH, self.place_in(n, rng)))
+    }
+
+    /// Notes that the bucket around `place` is being refreshed.
+    pub fn refreshed(&mut self, now: Time, place: &NodeId) {
+        let n = self.index(place);
+        self.buckets[n].refreshed = now;
+    }
+
+    /// Whether the bucket of a node has room, so that asking it for neighbours is worth more than a ping.
+    pub fn is_open_around(&self, id: &NodeId) -> bool {
+        let n = self.index(id);
+        self.buckets[n].live.len() < capacity(n)
+    }
+
+    /// A random place in the bucket of `id`.
+    pub fn place_around(&self, id: &NodeId, rng: &mut Rng) -> NodeId {
+        self.place_in(self.index(id), rng)
+    }
+
+    fn place_in(&self, n: usize, rng: &mut Rng) -> NodeId {
+        let last = n + 1 == self.buckets.len();
+        if last { self.own.within(n as u32, rng) } else { self.own.beside(n as u32, rng) }
+    }
+
+    fn index(&self, id: &NodeId) -> usize {
+        (id.shared_bits(&self.own) as usize).min(self.buckets.len() - 1)
+    }
+
+    fn may_split(&self, n: usize) -> bool {
+        n + 1 == self.buckets.len() && self.buckets.len() < NodeId::BITS as usize
+    }
+
+    /// Puts in a node that is not there, if there is room or somebody worse.
+    fn enter(&mut self, now: Time, entry: Entry) {
+        let n = self.index(&entry.contact.id);
+        let is_full = self.buckets[n].live.len() >= capacity(n);
+        if is_full && self.may_split(n) {
+            self.split();
+            return self.enter(now, entry);
+        }
+        let bucket = &mut self.buckets[n];
+        if is_full && !bucket.drop_worse(entry.fits) {
+            return bucket.spare(entry);
+        }
+        bucket.changed = now;
+        bucket.live.push(entry);
+    }
+
+    fn split(&mut self) {
+        let n = self.buckets.len() - 1;
+        let own = self.own;
+        let deeper = |entry: &Entry| entry.contact.id.shared_bits(&own) as usize > n;
+        let last = &mut self.buckets[n];
+        let new = Bucket {
+            live: last.live.extract_if(.., |entry| deeper(entry)).collect(),
+            spares: last.spares.extract_if(.., |entry| deeper(entry)).collect(),
+            ..*last
+        };
+        self.buckets.push(new);
+        self.buckets[n].trim(capacity(n));
+        self.promote(n);
+    }
+
+    /// Fills a bucket from its spares.
+    fn promote(&mut self, n: usize) {
+        while self.buckets[n].live.len() < capacity(n) {
+            let Some(entry) = self.buckets[n].take_spare() else { return };
+            if self.allows(n, &entry.contact) {
+                self.buckets[n].live.push(entry);
+            }
+        }
+    }
+
+    /// Whether the rules on addresses let a node in, and nobody would have to go for it but who fails.
+    fn allows(&self, n: usize, contact: &Contact) -> bool {
+        let ip = contact.addr.ip();
+        let same = |entry: &&Entry| entry.fails == 0 && self.same_holder(entry, ip, contact.addr);
+        !self.iter().any(|entry| same(&entry)) && self.site_has_room(n, ip)
+    }
+
+    /// One address, one node; of local ones, one port.
+    fn same_holder(&self, entry: &Entry, ip: IpAddr, addr: SocketAddr) -> bool {
+        if is_local(ip) { entry.contact.addr == addr } else { entry.host == Range::host(ip) }
+    }
+
+    fn site_has_room(&self, n: usize, ip: IpAddr) -> bool {
+        if is_local(ip) {
+            return true;
+        }
+        let site = Range::site(ip);
+        let of = |bucket: &Bucket| bucket.live.iter().filter(|entry| entry.site == site).count();
+        of(&self.buckets[n]) == 0 && self.buckets.iter().map(of).sum::<usize>() < MAX_SITE
+    }
+
+    /// Evicts who stands in the way of a node that answered: the same socket address under another id (BEP 45), or
+    /// a failing node at the same address. Whether it may come in.
+    fn make_way(&mut self, n: usize, contact: &Contact) -> bool {
+        let ip = contact.addr.ip();
+        let evict: Vec<NodeId> = self
+            .iter()
+            .filter(|e| {
+                e.contact.addr == contact.addr || (e.fails > 0 && self.same_holder(e, ip, contact.addr))
+            })
+            .map(|e| e.contact.id)
+            .collect();
+        for id in evict {
+            let n = self.index(&id);
+            self.buckets[n].remove(&id);
+            self.promote(n);
+        }
+        self.allows(n, contact)
+    }
+}
+
+/// Nodes that bucket `n` holds.
+fn capacity(n: usize) -> usize {
+    WIDE.get(n).copied().unwrap_or(K)
+}
