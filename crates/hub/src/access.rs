@@ -16,6 +16,7 @@ use samara_proto::tracker::access::{BadLine, HashList, KeyList, Rate, Throttle};
 use crate::config::{Cidr, Config};
 use crate::shared::{Reader, Shared};
 use crate::watch::{Watched, read_file};
+use crate::ws::Policy;
 
 /// Longest list: six million hashes.
 const MAX_LIST: u64 = 256 << 20;
@@ -175,6 +176,17 @@ impl Gate {
         let allowed = self.allow.as_mut().is_none_or(|list| list.get().contains(torrent));
         let denied = self.deny.as_mut().is_some_and(|list| list.get().contains(torrent));
         if allowed && !denied { Ok(()) } else { Err(Refusal::Torrent) }
+    }
+}
+
+impl Policy for Gate {
+    fn serves(&mut self, torrent: &WireHash) -> bool {
+        self.serve(torrent).is_ok()
+    }
+
+    fn edition(&self) -> u64 {
+        let lists = [self.allow.as_ref(), self.deny.as_ref()];
+        lists.into_iter().flatten().map(Reader::edition).sum()
     }
 }
 

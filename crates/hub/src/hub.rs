@@ -20,6 +20,7 @@ use crate::state;
 use crate::store::Store;
 use crate::tls;
 use crate::watch::{Nudge, Watched, Watcher};
+use crate::ws::{Door, Switchboard};
 
 /// Most connections of one worker.
 const MAX_CONNECTIONS: usize = 16 * 1024;
@@ -56,6 +57,7 @@ pub struct Hub {
     site: Arc<Site>,
     keepers: Vec<Keeper>,
     stoppers: Vec<Stopper>,
+    door: Arc<Door>,
     threads: Vec<JoinHandle<()>>,
     /// The watching thread ends with it.
     nudge: Option<Nudge>,
@@ -85,12 +87,16 @@ impl Hub {
         });
         config.state.iter().try_for_each(|path| state::check(path)).map_err(StartError::File)?;
         let store = Store::new(config, clock)?;
+        let board = Switchboard::new(config.signalling(), access.gate(), clock, seed()?)?;
+        let mut site = Site::new(config.clone(), clock, store, access);
+        site.door = Some(board.door());
         let mut hub = Self {
             http: Vec::new(),
             https: Vec::new(),
-            site: Arc::new(Site::new(config.clone(), clock, store, access)),
+            site: Arc::new(site),
             keepers: Vec::new(),
             stoppers: Vec::new(),
+            door: board.door(),
             threads: Vec::new(),
             nudge: None,
         };
@@ -98,6 +104,11 @@ impl Hub {
         config.state.iter().for_each(|path| state::load(&hub.site.store, clock, path));
         hub.keep()?;
         hub.watch(files)?;
+        hub.threads.push(thread::Builder::new().name("websockets".into()).spawn(move || {
+            if let Err(error) = board.run() {
+                tracing::error!(%error, "the thread of WebSockets failed");
+            }
+        })?);
         for (i, mut listeners) in shares.into_iter().enumerate() {
             listeners.greeting = greeting.as_ref().map(Reader::new);
             let make = |desk| Service::new(&hub.site, desk);
@@ -169,6 +180,7 @@ impl Hub {
     /// Finishes what is being answered, ends every thread, and saves the swarms.
     pub fn stop(mut self) {
         self.stoppers.iter().for_each(Stopper::stop);
+        self.door.stop();
         self.nudge = None;
         for thread in self.threads {
             let _ = thread.join();

@@ -18,7 +18,6 @@ mod state;
 mod store;
 mod tls;
 mod watch;
-#[expect(dead_code, unused_imports, reason = "the HTTP front end is yet to lead here")]
 mod ws;
 
 pub use hub::{Hub, StartError};

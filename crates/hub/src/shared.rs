@@ -40,6 +40,11 @@ impl<T> Reader<T> {
         Self { shared: Arc::clone(shared), version, value: shared.newest() }
     }
 
+    /// How often the value was replaced.
+    pub(crate) fn edition(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
     /// The newest value, for the price of reading one number that hardly ever changes.
     pub(crate) fn get(&mut self) -> &Arc<T> {
         let version = self.shared.version.load(Ordering::Acquire);

@@ -13,6 +13,7 @@ use crate::http::Everything;
 use crate::metrics::{Books, Exposition, Process};
 use crate::store::Store;
 use crate::watch::Failures;
+use crate::ws::Door;
 
 /// One hub.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Site {
     /// Files that could not be read again.
     pub(crate) failures: Failures,
     pub(crate) process: Process,
+    /// To the WebSockets.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 impl Site {
@@ -33,7 +36,7 @@ impl Site {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let process = Process { started: since_epoch.as_secs_f64() };
         let (books, failures, everything) = (Books::default(), Failures::default(), Everything::default());
-        Self { config, store, access, clock, books, everything, failures, process }
+        Self { config, store, access, clock, books, everything, failures, process, door: None }
     }
 
     /// Seconds since the start.
@@ -49,6 +52,7 @@ impl Site {
         out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         self.books.write(&mut out);
         self.write_store(&mut out);
+        self.write_signalling(&mut out);
         let failures = self.failures.load(Ordering::Relaxed);
         out.single(
             "reload_failures_total",
@@ -58,6 +62,26 @@ impl Site {
         );
         out.process(&self.process);
         out.into_text()
+    }
+
+    fn write_signalling(&self, out: &mut Exposition) {
+        let Some(door) = &self.door else { return };
+        let (now, past) = door.numbers();
+        let mut gauge = |name, help, n| out.single(name, "gauge", help, n);
+        gauge("websockets", "WebSockets that are open.", now.connections);
+        gauge("signalling_torrents", "Torrents with WebRTC peers.", now.swarms);
+        gauge("signalling_peers", "WebRTC peers.", now.peers);
+        out.family("signalling_messages_total", "counter", "What was done for WebRTC peers, by kind.");
+        for (kind, n) in [
+            ("announce", past.announces),
+            ("scrape", past.scrapes),
+            ("offer", past.offers),
+            ("answer", past.answers),
+            ("stray_answer", past.stray_answers),
+            ("refused", past.refused),
+        ] {
+            out.sample(&[("kind", kind)], n);
+        }
     }
 
     fn write_store(&self, out: &mut Exposition) {

@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use samara_proto::signal;
+
 pub use error::ConfigError;
 pub use options::{LogForm, Options, Part};
 pub use sample::sample;
@@ -61,6 +63,8 @@ pub struct Config {
     pub interval: Period,
     /// At least between a client's announces; not above `interval`.
     pub min_interval: Period,
+    /// Between announces of a client that connects by WebRTC.
+    pub webrtc_interval: Period,
     /// Peers for a client that names no number; not above `max_numwant`.
     pub numwant: u32,
     /// Most peers in an answer.
@@ -93,6 +97,12 @@ impl Config {
     pub fn load(flags: Options, file: Option<&Path>) -> Result<Self, ConfigError> {
         let from_file = file.map_or(Ok(Options::default()), read)?;
         Self::new(flags.or(from_file))
+    }
+
+    /// What concerns WebTorrent's signalling.
+    pub(crate) fn signalling(&self) -> signal::Config {
+        let interval = u32::try_from(self.webrtc_interval.as_secs()).unwrap_or(u32::MAX);
+        signal::Config { interval, ..signal::Config::default() }
     }
 
     /// Checks settings, and fills in the defaults.
@@ -129,6 +139,7 @@ impl Config {
             memory: memory(set.memory)?,
             interval,
             min_interval: within("min-interval", min_interval, 0, interval.as_secs())?,
+            webrtc_interval: within("webrtc-interval", set.webrtc_interval, 10, 3600)?,
             numwant: number("numwant", numwant, 0, max_numwant)?,
             max_numwant,
             full_scrape: set.full_scrape.unwrap_or(false),

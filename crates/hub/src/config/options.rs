@@ -103,6 +103,12 @@ options! {
     #[arg(help_heading = "Announces", hide_env_values = true)]
     min_interval: Period = default("\"1m\""),
 
+    /// How long browsers and others that connect by WebRTC shall wait between announces; each brings new offers of
+    /// connections [default: 2m]
+    #[arg(long, value_name = "PERIOD", env = "SAMARA_HUB_WEBRTC_INTERVAL")]
+    #[arg(help_heading = "Announces", hide_env_values = true)]
+    webrtc_interval: Period = default("\"2m\""),
+
     /// Peers for a client that names no number [default: 50]
     #[arg(long, value_name = "N", env = "SAMARA_HUB_NUMWANT")]
     #[arg(help_heading = "Announces", hide_env_values = true)]

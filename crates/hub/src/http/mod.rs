@@ -6,7 +6,6 @@
 mod announce;
 mod channel;
 mod found;
-#[cfg_attr(not(test), expect(dead_code, reason = "stores on other machines and WebSockets are to come"))]
 mod front;
 mod json;
 mod scrape;
@@ -15,6 +14,7 @@ mod socket;
 mod status;
 mod worker;
 
+pub(crate) use channel::Channel;
 pub(crate) use scrape::Everything;
 pub(crate) use service::Service;
 pub(crate) use worker::{Listeners, Stopper, Worker};

@@ -9,6 +9,7 @@
 //! | `/stats` | GET | the same as JSON |
 //! | `/metrics` | GET | the same and more for Prometheus |
 //! | `/health` | GET | `ok` |
+//! | `/`, `/announce`, `/KEY/announce` | GET, to become a WebSocket | 101, for WebTorrent (`crate::ws`) |
 //!
 //! HEAD goes where GET does. A tracker's refusals are bencoded with status 200, because clients show what stands in them
 //! and hide the body of any other status.
@@ -16,7 +17,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use samara_proto::http::server::{Handler, Method, Reply, Request, Status, client_address};
+use samara_proto::http::server::{
+    Handler, Method, Reply, Request, Status, client_address, open_websocket, wants_websocket,
+};
 use samara_proto::time::Time;
 
 use super::announce::{Announcer, Visit};
@@ -24,6 +27,7 @@ use super::front::{Desk, Front, Gone};
 use super::status;
 use crate::metrics::{Count, Tally, Transport};
 use crate::site::Site;
+use crate::ws::Arrival;
 
 /// Answers the requests of one thread's connections.
 #[derive(Debug)]
@@ -118,6 +122,10 @@ impl Service {
 
     fn get(&mut self, now: Time, route: Route<'_>, request: &Request<'_>, reply: &mut Reply) {
         match route {
+            Route::Page if wants_websocket(request) => self.open_websocket(now, None, request, reply),
+            Route::Announce(key) if wants_websocket(request) => {
+                self.open_websocket(now, key, request, reply);
+            }
             Route::Announce(key) => {
                 self.announcer.announce(&self.visit(now, key, request), &mut self.desk, reply);
             }
@@ -131,6 +139,20 @@ impl Service {
             Route::Page => status::page(&self.site, reply),
             Route::Stats => status::json(&self.site, reply),
             Route::Metrics => status::metrics(&self.site, reply),
+        }
+    }
+
+    /// Lets a client that may ask go on as a WebSocket. Browsers tell their users nothing of a refusal.
+    fn open_websocket(&mut self, now: Time, key: Option<&str>, request: &Request<'_>, reply: &mut Reply) {
+        if self.site.door.as_ref().is_none_or(|door| door.is_closed()) {
+            return reply.text(Status::Unavailable, "no more WebSockets now: try again later");
+        }
+        match self.announcer.admit(&self.visit(now, key, request)) {
+            Ok(_) => open_websocket(request, reply),
+            Err(fault) => {
+                self.tally.add(fault.count(), 1);
+                reply.text(Status::Forbidden, &fault.failure().reason);
+            }
         }
     }
 
@@ -152,7 +174,11 @@ impl Front for Service {
     }
 
     fn take_over(&mut self, gone: Gone) {
-        tracing::debug!(sender = %gone.sender, "nobody takes over a connection");
+        tracing::debug!(sender = %gone.sender, "a WebSocket is open");
+        self.tally.add(Count::Closed, 1);
+        if let Some(door) = &self.site.door {
+            door.hand_over(Arrival { channel: gone.channel, rest: gone.rest });
+        }
     }
 }
 

@@ -19,6 +19,7 @@ struct Stats {
     ipv6: Family,
     http: Served,
     http_connections: u64,
+    webrtc: Signalling,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
 }
@@ -29,6 +30,17 @@ struct Family {
     seeds: usize,
     leeches: usize,
     store_bytes: usize,
+}
+
+/// Of WebTorrent's peers.
+#[derive(Default, Serialize)]
+struct Signalling {
+    connections: usize,
+    torrents: usize,
+    peers: usize,
+    announces: u64,
+    offers: u64,
+    answers: u64,
 }
 
 #[derive(Serialize)]
@@ -43,6 +55,21 @@ struct Served {
 impl From<FamilyStats> for Family {
     fn from(stats: FamilyStats) -> Self {
         Self { torrents: stats.swarms, seeds: stats.seeds, leeches: stats.leeches, store_bytes: stats.bytes }
+    }
+}
+
+impl Signalling {
+    fn of(site: &Site) -> Self {
+        let Some(door) = &site.door else { return Self::default() };
+        let (now, past) = door.numbers();
+        Self {
+            connections: now.connections,
+            torrents: now.swarms,
+            peers: now.peers,
+            announces: past.announces,
+            offers: past.offers,
+            answers: past.answers,
+        }
     }
 }
 
@@ -71,6 +98,7 @@ impl Stats {
             ipv6: held.v6.into(),
             http: Served::over(site, Transport::Http),
             http_connections: connections(Count::Opened).saturating_sub(connections(Count::Closed)),
+            webrtc: Signalling::of(site),
             memory_bytes: ProcessNow::read().map(|now| now.resident_bytes),
         }
     }
@@ -114,9 +142,15 @@ pub(super) fn page(site: &Site, reply: &mut Reply) {
         let _ =
             write!(out, "<tr><td>{name}<td>{}<td>{}<td>{}", family.torrents, family.seeds, family.leeches);
     }
+    let webrtc = &stats.webrtc;
+    let _ = write!(
+        out,
+        "</table><p>{} peers of {} torrents connect by WebRTC.</p>",
+        webrtc.peers, webrtc.torrents
+    );
     let _ = writeln!(
         out,
-        "</table><p>{} announces and {} scrapes in {}. Version {}.</p></html>",
+        "<p>{} announces and {} scrapes in {}. Version {}.</p></html>",
         stats.http.announces,
         stats.http.scrapes,
         period(stats.uptime_seconds),

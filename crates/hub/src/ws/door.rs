@@ -4,17 +4,19 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 use samara_proto::signal::{Counters, Sizes};
+
+use crate::http::Channel;
 
 /// Most connections. Each takes some 5 KiB of memory, and as much again in the system.
 pub(crate) const MAX_LINES: usize = 32 * 1024;
 
-/// A connection that was answered 101, registered nowhere, and what came behind the request.
+/// A connection that was answered 101, registered nowhere, and what came behind the request. More may have been decrypted
+/// already.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) stream: TcpStream,
+    pub(crate) channel: Channel,
     pub(crate) rest: Vec<u8>,
 }
 

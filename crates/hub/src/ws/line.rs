@@ -1,6 +1,6 @@
 //! One WebSocket: messages in and out, and whether anybody is there.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -9,6 +9,8 @@ use samara_proto::time::Time;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket};
+
+use crate::http::Channel;
 
 /// Bytes read by one call. An announce with five offers takes three of them.
 const READ: usize = 4 * 1024;
@@ -44,11 +46,35 @@ pub(super) enum Heard {
     End,
 }
 
+/// What carries the frames, as the library wants to see it.
+#[derive(Debug)]
+struct Pipe(Channel);
+
+impl Read for Pipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)?.ok_or_else(|| ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes)? {
+            0 if !bytes.is_empty() => Err(ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.write(&[])?;
+        if self.0.is_clogged() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) id: ConnId,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Pipe>,
     /// When something came last.
     heard: Time,
     pinged: bool,
@@ -56,19 +82,19 @@ pub(super) struct Line {
 
 impl Line {
     /// A connection over which `rest` came already.
-    pub(super) fn new(id: ConnId, stream: TcpStream, rest: Vec<u8>, now: Time) -> Self {
+    pub(super) fn new(id: ConnId, channel: Channel, rest: Vec<u8>, now: Time) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_UNREAD)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config));
+        let socket = WebSocket::from_partially_read(Pipe(channel), rest, Role::Server, Some(config));
         Self { id, socket, heard: now, pinged: false }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
-        self.socket.get_mut()
+        &mut self.socket.get_mut().0.stream
     }
 
     /// The next message. What is to be sent is sent first.

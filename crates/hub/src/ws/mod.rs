@@ -12,6 +12,8 @@
 mod door;
 mod line;
 mod switchboard;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use door::{Arrival, Door};
-pub(crate) use switchboard::Switchboard;
+pub(crate) use switchboard::{Policy, Switchboard};

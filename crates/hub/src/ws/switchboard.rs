@@ -33,16 +33,23 @@ const SLOT_BITS: u32 = 20;
 
 const WAKE: Token = Token(usize::MAX);
 
-/// Whether the operator wants a torrent.
-pub(crate) type Serves = Box<dyn FnMut(&WireHash) -> bool + Send>;
+/// Which torrents the operator wants.
+pub(crate) trait Policy {
+    /// Whether a torrent is served.
+    fn serves(&mut self, torrent: &WireHash) -> bool;
+
+    /// Another number whenever the answers may have changed.
+    fn edition(&self) -> u64;
+}
 
 /// All WebSockets, and who is led to whom.
-pub(crate) struct Switchboard {
+pub(crate) struct Switchboard<P> {
     poll: Poll,
     door: Arc<Door>,
     lines: Slab<Line>,
     signal: Signal,
-    serves: Serves,
+    policy: P,
+    edition: u64,
     patience: Patience,
     clock: Clock,
     /// Connections so far.
@@ -53,19 +60,20 @@ pub(crate) struct Switchboard {
     held: BTreeSet<usize>,
 }
 
-impl Switchboard {
+impl<P: Policy> Switchboard<P> {
     /// A switchboard without connections; the choices of its swarms follow from `seed`.
     ///
     /// # Errors
     /// If the system gives no queue of events.
-    pub(crate) fn new(config: Config, serves: Serves, clock: Clock, seed: u64) -> io::Result<Self> {
+    pub(crate) fn new(config: Config, policy: P, clock: Clock, seed: u64) -> io::Result<Self> {
         let poll = Poll::new()?;
         Ok(Self {
             door: Door::new(poll.registry(), WAKE)?,
             poll,
             lines: Slab::new(),
             signal: Signal::new(config, seed),
-            serves,
+            edition: policy.edition(),
+            policy,
             patience: Patience::default(),
             clock,
             opened: 0,
@@ -130,7 +138,7 @@ impl Switchboard {
         let key = self.lines.vacant_key();
         self.opened += 1;
         let id = ConnId(self.opened << SLOT_BITS | key as u64);
-        let mut line = Line::new(id, arrival.stream, arrival.rest, now);
+        let mut line = Line::new(id, arrival.channel, arrival.rest, now);
         let both = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(line.stream(), Token(key), both) {
             tracing::warn!(%error, "cannot wait for a connection");
@@ -157,7 +165,7 @@ impl Switchboard {
             }
             match line.read(now) {
                 Heard::Message(message) => {
-                    self.signal.handle(now, id, &message, &mut self.serves);
+                    self.signal.handle(now, id, &message, |hash| self.policy.serves(hash));
                     self.deliver();
                 }
                 Heard::Control => {}
@@ -197,6 +205,10 @@ impl Switchboard {
 
     fn sweep(&mut self, now: Time) {
         self.signal.expire(now);
+        let edition = self.policy.edition();
+        if std::mem::replace(&mut self.edition, edition) != edition {
+            self.signal.revise(|hash| self.policy.serves(hash));
+        }
         let patience = self.patience;
         self.end_those(|line| line.look_after(now, patience));
         std::mem::take(&mut self.held).into_iter().for_each(|key| self.drive(key, now));

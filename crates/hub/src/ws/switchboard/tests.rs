@@ -1,6 +1,7 @@
 //! Conversations over real sockets.
 
 use std::net::{TcpListener, TcpStream as StdStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use samara_proto::signal::MAX_MESSAGE;
@@ -11,25 +12,41 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Message, WebSocket};
 
 use super::*;
+use crate::http::Channel;
 
 const HASH: &str = "0123456789abcdefghij";
+
+/// Serves one torrent, or none any more.
+struct One(Arc<AtomicBool>);
+
+impl Policy for One {
+    fn serves(&mut self, torrent: &WireHash) -> bool {
+        torrent.0 == *HASH.as_bytes() && !self.0.load(Ordering::SeqCst)
+    }
+
+    fn edition(&self) -> u64 {
+        self.0.load(Ordering::SeqCst).into()
+    }
+}
 
 type Client = WebSocket<StdStream>;
 
 struct Rig {
     listener: TcpListener,
     door: Arc<Door>,
+    denied: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Rig {
     fn start(patience: Patience) -> Self {
-        let serves: Serves = Box::new(|hash| hash.0 == *HASH.as_bytes());
-        let mut board = Switchboard::new(Config::default(), serves, Clock::start(), 1).unwrap();
+        let denied = Arc::<AtomicBool>::default();
+        let policy = One(Arc::clone(&denied));
+        let mut board = Switchboard::new(Config::default(), policy, Clock::start(), 1).unwrap();
         board.patience = patience;
         let door = board.door();
         let thread = Some(thread::spawn(move || board.run().unwrap()));
-        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap(), door, thread }
+        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap(), door, denied, thread }
     }
 
     /// Connects; `rest` is what was read behind the request already.
@@ -39,8 +56,8 @@ impl Rig {
         accepted.set_nonblocking(true).unwrap();
         // Small, for a test of slow readers to fill it.
         SockRef::from(&accepted).set_send_buffer_size(4096).unwrap();
-        let arrival = Arrival { stream: mio::net::TcpStream::from_std(accepted), rest: rest.to_vec() };
-        self.door.hand_over(arrival);
+        let channel = Channel::new(mio::net::TcpStream::from_std(accepted), None);
+        self.door.hand_over(Arrival { channel, rest: rest.to_vec() });
         WebSocket::from_raw_socket(stream, Role::Client, None)
     }
 }
@@ -148,6 +165,20 @@ fn torrents_that_are_not_served_and_nonsense_are_refused() {
     assert!(hear(&mut client).contains("failure reason"));
     client.send(Message::Ping(vec![1].into())).unwrap();
     assert_eq!(client.read().unwrap(), Message::Pong(vec![1].into()));
+}
+
+#[test]
+fn a_torrent_that_is_no_longer_served_has_no_peers() {
+    let rig = Rig::start(Patience::default());
+    let mut client = rig.connect(&[]);
+    client.send(announce('a', &[])).unwrap();
+    assert!(hear(&mut client).contains(r#""incomplete":1"#));
+    rig.denied.store(true, Ordering::SeqCst);
+    let mut counts = String::new();
+    while !counts.contains(r#""incomplete":0"#) {
+        client.send(scrape()).unwrap();
+        counts = hear(&mut client);
+    }
 }
 
 #[test]
