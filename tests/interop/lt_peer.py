@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A libtorrent session that is told on stdin what to add and writes its state to stdout, one JSON object a line.
 
-  lt_peer.py UPLOAD_LIMIT     bytes per second, 0 for none
-  in:  {"torrent": path or magnet, "dir": folder, "peers": [port, ..]}
+  lt_peer.py UPLOAD_LIMIT SETTINGS     bytes per second, 0 for none; a JSON object
+  in:  {"torrent": path or magnet, "dir": folder, "peers": [port, ..], "trackers": [url, ..]}
   out: {"port", "seeding", "uploaded", "error"}     ten times a second
 
 Default settings, but for discovery and uTP, which are off.
@@ -17,12 +17,13 @@ import libtorrent as lt
 HOST = "127.0.0.1"
 
 
-def open_session(upload_limit):
+def open_session(upload_limit, settings):
     session = lt.session({
         "listen_interfaces": f"{HOST}:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "enable_incoming_utp": False, "enable_outgoing_utp": False,
         "allow_multiple_connections_per_ip": True, "upload_rate_limit": upload_limit,
         "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification,
+        **settings,
     })
     if upload_limit:  # by default no limit holds for peers on a private network
         everyone = lt.ip_filter()
@@ -40,7 +41,7 @@ def add(session, command):
         params.ti = lt.torrent_info(source)
     params.save_path = command["dir"]
     params.flags &= ~lt.torrent_flags.paused & ~lt.torrent_flags.auto_managed
-    params.trackers = []
+    params.trackers = command["trackers"]
     handle = session.add_torrent(params)
     for port in command["peers"]:
         handle.connect_peer((HOST, port))
@@ -58,7 +59,7 @@ def report(session, handle, error):
 
 
 def main():
-    session = open_session(int(sys.argv[1]))
+    session = open_session(int(sys.argv[1]), json.loads(sys.argv[2]))
     handle, error = None, ""
     while True:
         ready, _, _ = select.select([sys.stdin], [], [], 0.1)

@@ -1,5 +1,6 @@
 //! What the interop suite needs, installed by name where it is missing.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -8,15 +9,21 @@ use anyhow::{Context as _, Result};
 use crate::shell::{in_path, must, program, root, succeeds};
 
 /// Programs under test and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("transmission-daemon", "transmission-daemon"),
     ("transmission-show", "transmission-cli"),
     ("aria2c", "aria2"),
     ("qbittorrent-nox", "qbittorrent-nox"),
+    ("chromium", "chromium"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// The libtorrent binding that the suite was written against.
 const LIBTORRENT: &str = "2.1.1";
+
+/// WebTorrent, and with it the client and tracker of npm, that the suite was written against.
+const WEBTORRENT: &str = "3.0.21";
 
 /// Installs the clients that are missing.
 pub(crate) fn clients() -> Result<()> {
@@ -50,6 +57,22 @@ pub(crate) fn libtorrent() -> Result<Option<PathBuf>> {
         ))?;
     }
     Ok(Some(dir))
+}
+
+/// A folder in which Node finds WebTorrent. No code of its packages runs: they would compile WebRTC, which browsers have.
+pub(crate) fn webtorrent() -> Result<PathBuf> {
+    let dir = root().join("target/interop-node");
+    let manifest = dir.join("node_modules/webtorrent/package.json");
+    let version = format!("\"version\": \"{WEBTORRENT}\"");
+    if !fs::read_to_string(&manifest).is_ok_and(|text| text.contains(&version)) {
+        let wanted = format!("webtorrent@{WEBTORRENT}");
+        println!("installing {wanted}");
+        fs::create_dir_all(&dir)?;
+        let prefix = dir.to_string_lossy();
+        let quiet = ["--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error"];
+        must(program("npm", &[&["install", "--prefix", &prefix, &wanted], &quiet[..]].concat()))?;
+    }
+    Ok(dir)
 }
 
 fn import_check() -> String {

@@ -83,7 +83,7 @@ fn interop() -> Result<()> {
     let libtorrent = install::libtorrent()?;
     must(cargo(&["build", "--locked", "--bin", "samara"]))?;
     let mut suite = program("python3", &["tests/interop/run.py", "--samara"]);
-    suite.arg(target_dir().join("debug/samara"));
+    suite.arg(target_dir().join("debug/samara")).env("INTEROP_NODE", install::webtorrent()?);
     if let Some(dir) = libtorrent {
         suite.env("PYTHONPATH", dir);
     }

@@ -14,23 +14,23 @@ PEER = Path(__file__).parent.parent / "lt_peer.py"
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, label, upload_limit=0):
+    def __init__(self, lab, label, upload_limit=0, settings=None, trackers=()):
         super().__init__(lab, label)
-        self.upload_limit = upload_limit
+        self.upload_limit, self.settings, self.trackers = upload_limit, settings or {}, list(trackers)
         self.buf, self.state = b"", {}
 
     def start(self):
-        argv = [sys.executable, PEER, str(self.upload_limit)]
+        argv = [sys.executable, PEER, str(self.upload_limit), json.dumps(self.settings)]
         self.proc = self.lab.spawn(self.label, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         os.set_blocking(self.proc.stdout.fileno(), False)
         self.port = wait_until(lambda: self.status().get("port"), 20, "libtorrent listens")
 
     def share(self, torrent, folder, peers=()):
-        self.tell(torrent=str(torrent), dir=str(folder), peers=[p.port for p in peers])
+        self.fetch(torrent, folder, peers)
         self.wait(20)
 
     def fetch(self, source, folder, peers=()):
-        self.tell(torrent=str(source), dir=str(folder), peers=[p.port for p in peers])
+        self.tell(torrent=str(source), dir=str(folder), peers=[p.port for p in peers], trackers=self.trackers)
 
     def tell(self, **command):
         self.proc.stdin.write(json.dumps(command).encode() + b"\n")
