@@ -10,7 +10,7 @@ use samara_proto::magnet::Host;
 
 use crate::args::Net;
 use crate::exit::usage;
-use crate::ui::json::Metadata;
+use crate::ui::json::{Metadata, Tracker};
 use crate::ui::{Event, Progress, Ui};
 
 /// Ports tried in turn where the user names none: BitTorrent's customary ones.
@@ -28,6 +28,8 @@ pub(crate) async fn start(net: &Net, ui: &mut Ui) -> Result<Client> {
         Config { state_dir: net.state_dir.clone().or_else(default_state_dir), ..Config::default() };
     config.limits = Limits { down: net.limit_down, up: net.limit_up };
     config.limit_lan = !net.no_limit_lan;
+    config.trackers = !net.no_trackers;
+    config.inside_trackers = net.reach.policy().inside;
     if let Some(max) = net.max_peers {
         config.max_peers = max.into();
     }
@@ -173,6 +175,7 @@ pub(crate) fn tell(event: &TorrentEvent, ui: &mut Ui) -> io::Result<()> {
             client: client.as_deref(),
             reason: reason.as_ref().map(|r| r.name()),
         }),
+        TorrentEvent::Tracker(report) => ui.event(&Event::Tracker(Tracker::of(report))),
         TorrentEvent::Warning(message) | TorrentEvent::Paused(message) => ui.warning(message),
         _ => Ok(()),
     }

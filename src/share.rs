@@ -141,7 +141,7 @@ impl Show<'_> {
     fn hear(&mut self, event: &TorrentEvent) -> Result<()> {
         match event {
             TorrentEvent::Peer { .. } => self.stale = true,
-            TorrentEvent::Warning(_) => {}
+            TorrentEvent::Warning(_) | TorrentEvent::Tracker(_) => {}
             _ => return Ok(()),
         }
         Ok(session::tell(event, self.ui)?)

@@ -9,7 +9,7 @@ mod values;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub(crate) use announce::Announce;
+pub(crate) use announce::{Announce, Reach};
 pub(crate) use hub::Hub;
 pub(crate) use local::{Check, Completions, Create, Format, Man, Show};
 pub(crate) use net::Net;

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use samara_proto::magnet::Host;
+use samara_proto::tracker::TrackerUrl;
 
-use super::values::rate;
+use super::Reach;
+use super::values::{rate, tracker};
 
 /// Addresses, limits and switches of the network.
 #[derive(Debug, Args)]
@@ -21,9 +23,14 @@ pub(crate) struct Net {
     /// A peer to connect to
     #[arg(long = "peer", value_name = "HOST:PORT")]
     pub(crate) peers: Vec<Host>,
+    /// Ask this tracker, before those of the torrent or link
+    #[arg(long = "tracker", value_name = "URL", value_parser = tracker)]
+    pub(crate) trackers: Vec<TrackerUrl>,
     /// Ask no tracker
-    #[arg(long)]
-    no_trackers: bool,
+    #[arg(long, conflicts_with = "trackers")]
+    pub(crate) no_trackers: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Take no part in the DHT
     #[arg(long)]
     no_dht: bool,

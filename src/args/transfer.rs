@@ -30,7 +30,8 @@ pub(crate) struct Seed {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  samara get album.torrent --peer 192.0.2.7:6881
+  samara get album.torrent
+  samara get album.torrent --peer 192.0.2.7:6881 --no-trackers
   samara get 'magnet:?xt=urn:btih:..&x.pe=192.0.2.7:6881' -o ~/music --seed
   samara get big.torrent --select '*.flac' --exclude 'extras/*'
   samara get film.torrent --select 0 --stdout | mpv -
@@ -73,6 +74,7 @@ pub(crate) struct Get {
 Examples:
   samara send photos/
   samara send report.pdf figures/ --listen 0.0.0.0:7000
+  samara send film.mkv --tracker udp://tracker.example:6969     the link names the tracker
 
 Nothing is copied and nothing is uploaded anywhere: keep it running until the others are done.
 Whoever has the link can fetch.")]

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use samara_engine::{AddTorrent, Priority, SelectFn, Snapshot, Torrent, TorrentEvent};
 use samara_proto::ids::FileIndex;
 use samara_proto::metainfo::Info;
+use samara_proto::tracker::TrackerUrl;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -33,13 +34,15 @@ pub(crate) async fn run(args: Get, ui: &mut Ui) -> Outcome {
     if let Source::Torrent(metainfo) = &source {
         goal.wanted(&metainfo.info).map_err(usage)?;
     }
-    let peers = find_peers(&args, &source, ui).await?;
+    let (peers, linked_trackers) = (find_peers(&args, &source, ui).await?, linked_trackers(&source));
     fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make the folder {}", args.output.display()))?;
     let mut interrupt = Interrupt::install()?;
     let client = session::start(&args.net, ui).await?;
     let mut add = AddTorrent::new(source.into_add(), &args.output);
     add.peers = peers;
+    add.trackers.clone_from(&args.net.trackers);
+    add.linked_trackers = linked_trackers;
     add.sequential = args.sequential || args.stdout;
     add.select = goal.select_fn();
     let torrent = client.add(add).await?;
@@ -49,18 +52,34 @@ pub(crate) async fn run(args: Get, ui: &mut Ui) -> Outcome {
     outcome
 }
 
-/// The peers of the command line and of the link. Without any, a torrent that is only a hash can never be fetched;
-/// one that is known may still be reached.
+/// Of a link; those of a torrent are known with it.
+fn linked_trackers(source: &Source) -> Vec<String> {
+    if source.is_whole() { Vec::new() } else { source.trackers() }
+}
+
+/// Whether a tracker can be asked who has it.
+fn has_trackers(args: &Get, source: &Source) -> bool {
+    let linked = || source.trackers().iter().any(|url| TrackerUrl::parse(url).is_ok());
+    !args.net.no_trackers && (!args.net.trackers.is_empty() || linked())
+}
+
+/// The peers of the command line and of the link. Without any, and without trackers, a torrent that is only a hash can
+/// never be fetched; one that is known may still be reached.
 async fn find_peers(args: &Get, source: &Source, ui: &mut Ui) -> Result<Vec<SocketAddr>> {
     let mut named = args.net.peers.clone();
     named.extend(source.peers());
-    if named.is_empty() && !source.is_whole() {
+    let nobody = named.is_empty() && !has_trackers(args, source);
+    if nobody && !source.is_whole() {
         return Err(usage(
-            "nobody is known who has this: name a peer with --peer HOST:PORT, or use a link that does (x.pe=)",
+            "nobody is known who has this: name a peer with --peer HOST:PORT or a tracker with --tracker URL, or use \
+             a link that does (x.pe=, tr=)",
         ));
     }
-    if named.is_empty() {
-        ui.warning("no peer is known: waiting for someone to connect; name one with --peer HOST:PORT")?;
+    if nobody {
+        ui.warning(
+            "no peer and no tracker is known: waiting for someone to connect; name one with --peer HOST:PORT or \
+             --tracker URL",
+        )?;
     }
     session::resolve(&named, ui).await
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use samara_engine::{AddSource, AddTorrent, Mode};
+use samara_proto::tracker::TrackerUrl;
 
 use crate::args::Seed;
 use crate::exit::Outcome;
@@ -23,17 +24,18 @@ pub(crate) async fn run(args: Seed, ui: &mut Ui) -> Outcome {
     let mut interrupt = Interrupt::install()?;
     let peers = session::resolve(&args.net.peers, ui).await?;
     let client = session::start(&args.net, ui).await?;
-    let torrents = files.into_iter().map(|file| add(file, &args.dir, &peers)).collect();
+    let torrents = files.into_iter().map(|file| add(file, &args.dir, &peers, &args.net.trackers)).collect();
     let outcome = share(&client, Batch::new(torrents), ui, &mut interrupt).await;
     ui.end_progress();
     client.shutdown().await;
     outcome
 }
 
-fn add(file: PathBuf, dir: &Path, peers: &[SocketAddr]) -> AddTorrent {
+fn add(file: PathBuf, dir: &Path, peers: &[SocketAddr], trackers: &[TrackerUrl]) -> AddTorrent {
     let mut add = AddTorrent::new(AddSource::File(file), dir);
     add.mode = Mode::Seed;
     add.peers = peers.to_vec();
+    add.trackers = trackers.to_vec();
     add
 }
 

@@ -28,12 +28,14 @@ pub(crate) async fn run(args: Send, ui: &mut Ui) -> Outcome {
         return Ok(Exit::Interrupted);
     };
     ui.event(&Event::Metadata(Metadata::of(&made.info)))?;
-    let metainfo = Metainfo::new(made.info, made.piece_layers);
+    let mut metainfo = Metainfo::new(made.info, made.piece_layers);
+    metainfo.trackers = args.net.trackers.iter().map(|url| vec![url.to_string()]).collect();
     let link = link::of(&metainfo, &session::reachable(client.listening()));
     let mut add = AddTorrent::new(AddSource::Metainfo(Box::new(metainfo)), ".");
     add.mode = Mode::Trusted;
     add.paths = Some(made.paths);
     add.peers = peers;
+    add.trackers.clone_from(&args.net.trackers);
     print_link(&link, args.qr, ui)?;
     ui.show_peers();
     let outcome = share(&client, Batch::told(add), ui, &mut interrupt).await;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Event;
+use super::json::Tracker;
 
 /// Whether a stream gets colours.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +62,24 @@ pub(super) fn describe(event: &Event<'_>, verbose: bool, style: Style) -> Option
             let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
             Some(style.dim(&format!("{addr}{who} {state}{why}")))
         }
+        Event::Tracker(tracker) => Some(announced(tracker, verbose, style)),
         Event::Warning { message } => Some(format!("{} {}", style.yellow("warning:"), clean(message))),
         Event::Error { message } => Some(format!("{} {}", style.red("error:"), clean(message))),
         Event::Peer { .. } | Event::Link { .. } | Event::Checking { .. } | Event::Progress(_) => None,
     }
+}
+
+/// What a tracker said; that it is told at all without `-v` shows that it matters.
+fn announced(tracker: &Tracker, verbose: bool, style: Style) -> String {
+    let mut parts = vec![tracker.state.to_owned()];
+    parts.extend(tracker.peers.map(|n| count(n as u64, "peer")));
+    parts.extend(tracker.message.as_deref().map(|text| clean(text).into_owned()));
+    let (url, family) = (clean(&tracker.url), tracker.family);
+    if verbose {
+        return style.dim(&format!("{url} ({family}): {}", parts.join(", ")));
+    }
+    let message = tracker.message.as_deref().unwrap_or(tracker.state);
+    format!("{} the tracker {url} says: {}", style.yellow("warning:"), clean(message))
 }
 
 /// No rate: some of it may have been there before.

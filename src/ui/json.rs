@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use samara_proto::metainfo::Info;
+use samara_proto::tracker::Family;
+use samara_proto::tracker::announcer::{Problem, Report, ReportKind};
 use serde::Serialize;
 
 /// Something that happened.
@@ -55,6 +57,8 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+    /// What became of an announce.
+    Tracker(Tracker),
     /// A link that others fetch by.
     Link {
         /// With the addresses of this machine.
@@ -70,6 +74,55 @@ pub(crate) enum Event<'a> {
         /// One sentence.
         message: &'a str,
     },
+}
+
+/// What became of an announce.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Tracker {
+    pub(crate) url: String,
+    /// `ipv4` or `ipv6`.
+    pub(crate) family: &'static str,
+    /// `working`, `failed`, or `absent` if it has no address of this family that can be reached.
+    pub(crate) state: &'static str,
+    /// How many it gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peers: Option<usize>,
+    /// In the swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seeds: Option<u32>,
+    /// In the swarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) leeches: Option<u32>,
+    /// Why it failed, or what it wants the user to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// The message is its own, rather than one of ours about it.
+    #[serde(skip)]
+    pub(crate) own_words: bool,
+}
+
+impl Tracker {
+    /// From the engine's report.
+    pub(crate) fn of(report: &Report) -> Self {
+        let family = match report.family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        };
+        let (url, state) = (report.url.to_string(), "failed");
+        let (peers, seeds, leeches, message) = (None, None, None, None);
+        let about = Self { url, family, state, peers, seeds, leeches, message, own_words: true };
+        match &report.what {
+            ReportKind::Answered { peers, seeds, leeches, warning } => {
+                let (peers, seeds, leeches) = (Some(*peers), *seeds, *leeches);
+                Self { state: "working", peers, seeds, leeches, message: warning.clone(), ..about }
+            }
+            ReportKind::Failed(problem) => {
+                let state = if matches!(problem, Problem::NoAddress) { "absent" } else { "failed" };
+                let own_words = matches!(problem, Problem::Refused(_));
+                Self { state, message: Some(problem.to_string()), own_words, ..about }
+            }
+        }
+    }
 }
 
 /// What a torrent is.
@@ -166,6 +219,20 @@ mod tests {
         assert_eq!(
             line(&Event::Peer { addr, state: "gone", client: None, reason: Some("remote") }),
             r#"{"event":"peer","addr":"127.0.0.1:6881","state":"gone","reason":"remote"}"#
+        );
+        let tracker = Tracker {
+            url: "udp://t:1".into(),
+            family: "ipv6",
+            state: "failed",
+            peers: None,
+            seeds: None,
+            leeches: None,
+            message: Some("closed".into()),
+            own_words: true,
+        };
+        assert_eq!(
+            line(&Event::Tracker(tracker)),
+            r#"{"event":"tracker","url":"udp://t:1","family":"ipv6","state":"failed","message":"closed"}"#
         );
         assert_eq!(line(&Event::Link { magnet: "magnet:?x" }), r#"{"event":"link","magnet":"magnet:?x"}"#);
         assert_eq!(line(&Event::Error { message: "a\nb" }), r#"{"event":"error","message":"a\nb"}"#);

@@ -7,6 +7,7 @@ pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod qr;
+mod trackers;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -17,6 +18,7 @@ use crate::args::{Color, Global};
 use human::Style;
 pub(crate) use json::{Event, Progress};
 use progress::Pace;
+use trackers::Trackers;
 
 /// How progress is shown.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ pub(crate) struct Ui {
     /// How often `-v` was given.
     verbose: u8,
     pace: Pace,
+    trackers: Trackers,
 }
 
 impl Ui {
@@ -59,6 +62,7 @@ impl Ui {
             result_style: Style::new(wants_color(options.color, io::stdout().is_terminal())),
             verbose: options.verbose,
             pace,
+            trackers: Trackers::default(),
         }
     }
 
@@ -99,7 +103,7 @@ impl Ui {
     /// # Errors
     /// If stdout is closed, with `--json`.
     pub(crate) fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        if !self.pace.is_due(event) {
+        if !self.pace.is_due(event) || !self.is_json() && !self.is_worth_telling(event) {
             return Ok(());
         }
         match (&self.display, progress::line(event)) {
@@ -110,6 +114,14 @@ impl Ui {
             (_, None) => self.line(event),
         }
         Ok(())
+    }
+
+    /// Whether a person wants to know of what a tracker said.
+    fn is_worth_telling(&mut self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Tracker(tracker) => self.verbose > 0 || self.trackers.matters(tracker),
+            _ => true,
+        }
     }
 
     /// Prints an object as one line of JSON.

@@ -9,6 +9,8 @@ use samara_proto::ids::InfoHashes;
 use samara_proto::metainfo::{Info, Metainfo};
 use samara_proto::peer::Departure;
 pub use samara_proto::torrent::Priority;
+use samara_proto::tracker::TrackerUrl;
+use samara_proto::tracker::announcer::Report;
 
 /// Settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
@@ -36,6 +38,11 @@ pub struct Config {
     pub limit_lan: bool,
     /// Client name and version for the extension handshake (BEP 10).
     pub client_name: String,
+    /// Whether trackers are asked.
+    pub trackers: bool,
+    /// Whether trackers that a torrent or a link names, their redirects and the peers they give may lead to addresses
+    /// inside this machine and network ([`reach`](samara_proto::tracker::reach)).
+    pub inside_trackers: bool,
     /// For how long nothing may go on before a whole torrent gives up its task, memory and open files, until somebody
     /// connects or asks.
     pub rest_after: Duration,
@@ -55,6 +62,8 @@ impl Default for Config {
             limits: Limits::default(),
             limit_lan: true,
             client_name: concat!("Samara ", env!("CARGO_PKG_VERSION")).to_owned(),
+            trackers: true,
+            inside_trackers: false,
             rest_after: Duration::from_secs(60),
         }
     }
@@ -82,6 +91,11 @@ pub struct AddTorrent {
     pub dir: PathBuf,
     /// Peers to connect to, and to return to for as long as the torrent runs.
     pub peers: Vec<SocketAddr>,
+    /// Trackers that the user names, asked before those of the torrent; they may be anywhere. Those of a private torrent
+    /// are not joined by others.
+    pub trackers: Vec<TrackerUrl>,
+    /// Trackers that a link names (`tr`), each a tier of its own. Those of a `.torrent` are known from it.
+    pub linked_trackers: Vec<String>,
     /// What to do with data that is there already.
     pub mode: Mode,
     /// How much files are wanted; `None` wants all alike.
@@ -102,6 +116,8 @@ impl AddTorrent {
             source,
             dir: dir.into(),
             peers: Vec::new(),
+            trackers: Vec::new(),
+            linked_trackers: Vec::new(),
             mode: Mode::Download,
             select: None,
             sequential: false,
@@ -169,6 +185,8 @@ pub enum TorrentEvent {
         /// Why it went.
         reason: Option<Departure>,
     },
+    /// What became of an announce.
+    Tracker(Arc<Report>),
     /// Something the user should know, that stops nothing.
     Warning(String),
     /// The torrent waits, and goes on by itself once the cause is gone.

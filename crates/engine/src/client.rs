@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use samara_proto::ids::{InfoHashes, PeerId};
 use samara_proto::layout::LayoutError;
 use samara_proto::metainfo::Metainfo;
+use samara_proto::tracker::fleet::{self, Fleet};
+use samara_proto::tracker::reach::Policy;
+use samara_proto::tracker::udp_client;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -27,12 +31,16 @@ use crate::registry::Registry;
 use crate::share::{self, Sharing};
 use crate::store::{Seeds, Store};
 use crate::torrent::{self, Awake, Control, Ends, Origin, OriginError, Owner, ToTorrent};
+use crate::trackers::{self, Asker, Callers, Desk};
 
 /// Torrents whose files are looked at beside each other when each is added by itself: enough to keep a disk busy.
 const LOOKING: usize = 16;
 
 /// Torrents that are hashed beside each other, each on all cores: so many that a large one does not hold up all others.
 const HASHING: usize = 4;
+
+/// How long trackers are told of the end, which shutdown waits for: somebody looks at the screen meanwhile.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Peer-id prefix (BEP 20).
 const PEER_ID_PREFIX: &[u8; 8] = b"-SA0100-";
@@ -48,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Places>,
     pub(crate) dials: Arc<Dials>,
     pub(crate) limiter: Limiter,
+    /// What trackers are to be told.
+    pub(crate) desk: Desk,
+    /// From how far out we were called.
+    pub(crate) callers: Callers,
     /// The port to tell peers, if we listen (BEP 10).
     pub(crate) port: Option<u16>,
     /// How many torrents have an owner.
@@ -103,6 +115,8 @@ pub struct Client {
     listeners: JoinSet<()>,
     /// Ends the listeners when it is dropped.
     stop: Option<watch::Sender<()>>,
+    /// The task that asks trackers.
+    trackers: JoinSet<()>,
     /// They run for ever, and end with the client.
     _pacers: JoinSet<()>,
 }
@@ -198,6 +212,8 @@ impl Client {
             torrents: Registry::default(),
             places: Places::new(config.max_peers),
             dials: Arc::new(Dials::new(config.max_half_open, config.max_dials)),
+            desk: Desk::default(),
+            callers: Callers::default(),
             port: listening.first().map(SocketAddr::port),
             awake: Awake::default(),
             seeds: config.state_dir.as_deref().map(Seeds::new),
@@ -208,12 +224,13 @@ impl Client {
             tasks: Mutex::new(Some(JoinSet::new())),
             config,
         });
+        let trackers = start_trackers(&shared, &listening);
         let mut listeners = JoinSet::new();
         let (stop, stopped) = watch::channel(());
         for listener in bound {
             listeners.spawn(listener::accept(listener, Arc::clone(&shared), stopped.clone()));
         }
-        Ok(Self { shared, listening, listeners, stop: Some(stop), _pacers: pacers })
+        Ok(Self { shared, listening, listeners, stop: Some(stop), trackers, _pacers: pacers })
     }
 
     /// Where connections are accepted, with the ports that were really taken.
@@ -346,6 +363,7 @@ impl Client {
             let _ = stop(inbox).await.await;
         }
         while news.next().await.is_some() {}
+        self.shared.desk.stop(&entry.tally);
         self.shared.torrents.remove(&entry);
     }
 
@@ -355,13 +373,16 @@ impl Client {
         while self.listeners.join_next().await.is_some() {}
         let (torrents, mut tasks) = self.shared.end();
         for entry in torrents {
-            if !entry.end_if_dormant()
-                && let Look::Awake(inbox) = entry.look()
-            {
+            if entry.end_if_dormant() {
+                self.shared.desk.stop(&entry.tally);
+            } else if let Look::Awake(inbox) = entry.look() {
                 stop(inbox).await;
             }
         }
         while tasks.join_next().await.is_some() {}
+        // Most were told of their end by now, beside that.
+        self.shared.desk.stop_all();
+        while self.trackers.join_next().await.is_some() {}
         let shared = Arc::clone(&self.shared);
         let _ = tokio::task::spawn_blocking(move || shared.seeds.iter().for_each(Seeds::finish)).await;
         self.shared.news.close();
@@ -377,6 +398,24 @@ impl Drop for Client {
         tasks.abort_all();
         self.shared.news.close();
     }
+}
+
+/// Starts the task that asks trackers, if they are to be asked.
+fn start_trackers(shared: &Arc<Shared>, listening: &[SocketAddr]) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let policy = Policy { inside: shared.config.inside_trackers };
+    match identity() {
+        Ok((peer_id, seed)) if shared.config.trackers => {
+            let who = trackers::identity(peer_id, listening);
+            let mut config = fleet::Config { policy, ..fleet::Config::new(who) };
+            config.announcer.farewell = FAREWELL;
+            let fleet = Fleet::new(config, seed);
+            let asker = Asker::new(listening, policy, udp_client::Config::default());
+            tasks.spawn(trackers::run(Arc::clone(shared), asker, fleet));
+        }
+        _ => shared.desk.close(),
+    }
+    tasks
 }
 
 /// Asks an owner to end. What is returned resolves, with an error, when it has; at once if it had before.

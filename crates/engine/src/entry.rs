@@ -16,6 +16,7 @@ use crate::api::{Limits, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::news::News;
 use crate::torrent::{self, AwakeOne, Dormant, ToTorrent};
+use crate::trackers::Tally;
 
 /// Messages that may wait for a torrent's owner: each is a batch of one connection's events.
 pub(crate) const INBOX: usize = 256;
@@ -25,6 +26,8 @@ pub(crate) const INBOX: usize = 256;
 pub(crate) struct Entry {
     state: Mutex<State>,
     pub(crate) news: News<TorrentEvent>,
+    /// What trackers hear of it.
+    pub(crate) tally: Tally,
 }
 
 #[derive(Debug)]
@@ -68,7 +71,11 @@ fn may_wake(record: &Dormant, shared: &Shared, who: Caller) -> Option<AwakeOne> 
 
 impl Entry {
     fn new(hashes: InfoHashes, stage: Stage) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { hashes, stage }), news: News::default() })
+        Arc::new(Self {
+            state: Mutex::new(State { hashes, stage }),
+            news: News::default(),
+            tally: Tally::default(),
+        })
     }
 
     /// A torrent whose owner is about to run.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use samara_proto::ids::{InfoHashes, PieceIndex};
 use samara_proto::metainfo::Metainfo;
 use samara_proto::torrent::PeerStatus;
+use samara_proto::tracker::announcer::TrackerStatus;
 use tokio::sync::oneshot;
 
 use crate::api::{Limits, Priority, Snapshot, TorrentEvent};
@@ -96,6 +97,14 @@ impl Torrent {
             return Vec::new();
         }
         self.ask(Control::Peers).await.unwrap_or_default()
+    }
+
+    /// How its trackers go, in the order to try; empty if it is not announced. Does not wake it.
+    pub async fn trackers(&self) -> Vec<TrackerStatus> {
+        match self.shared.upgrade() {
+            Some(shared) => shared.desk.status(&self.entry.tally).await,
+            None => Vec::new(),
+        }
     }
 
     /// What is known of the torrent; `None` while that is only its hash.

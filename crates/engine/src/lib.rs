@@ -8,6 +8,7 @@
 //! | listener | one an address | its socket; strangers until they name a torrent |
 //! | owner (`torrent`) | one a torrent that is awake | the torrent machine |
 //! | connection (`peer`) | one a connection | socket, connection machine, buffers |
+//! | tracker task ([`trackers`]) | one | when which tracker is asked for which torrent |
 //! | pacer (`limit`) | two | the turns of those who are held up by a rate limit |
 //! | disk threads ([`disk`]) | a few | hashing and writing of pieces, each piece on one thread |
 //!

@@ -79,6 +79,7 @@ async fn introduce(mut stream: TcpStream, addr: SocketAddr, shared: &Arc<Shared>
         tracing::debug!(%addr, "not a BitTorrent handshake");
         return tcp::abort(stream);
     };
+    shared.callers.note(addr.ip());
     let Some(torrent) = shared.torrents.find(&prefix.hash) else {
         tracing::debug!(%addr, "asks for a torrent that is not here");
         return tcp::abort(stream);

@@ -24,6 +24,7 @@ use crate::store::Seeds;
 use crate::torrent::{
     Basis, Dormant, Looked, OpenError, Opening, Origin, OriginError, REPORT_EVERY, all_cores, look, read,
 };
+use crate::trackers::List;
 
 /// From so many bytes on, a torrent is hashed on all cores.
 const LARGE: u64 = 64 << 20;
@@ -92,6 +93,7 @@ type Source = Box<dyn Iterator<Item = AddTorrent> + Send>;
 struct Doubtful {
     name: String,
     basis: Basis,
+    trackers: List,
     size: u64,
 }
 
@@ -187,16 +189,17 @@ impl Work {
             return Ok(());
         }
         let (size, metainfo) = (info.total_size(), Arc::new(metainfo));
+        let trackers = List::new(&add.linked_trackers, add.trackers);
         let basis =
             Basis::new(Some(origin), add.dir, add.mode, add.paths, add.sequential, add.limits, &add.peers);
         self.tell(ShareEvent::Known(Arc::clone(&metainfo.info)));
         let looked = look(Opening::new(&basis, None), metainfo, &self.shared)?;
         if looked.is_settled() {
-            self.enter(basis, looked)?;
+            self.enter(basis, trackers, looked)?;
         } else {
             self.total.fetch_add(size, Ordering::Relaxed);
             let waiting = if size < LARGE { &self.small } else { &self.large };
-            lock(waiting).push(Doubtful { name: std::mem::take(name), basis, size });
+            lock(waiting).push(Doubtful { name: std::mem::take(name), basis, trackers, size });
         }
         Ok(())
     }
@@ -221,8 +224,8 @@ impl Work {
     }
 
     fn hash(&self, doubtful: Doubtful, threads: usize) {
-        let Doubtful { name, basis, size } = doubtful;
-        if let Err(error) = self.try_hash(basis, threads)
+        let Doubtful { name, basis, trackers, size } = doubtful;
+        if let Err(error) = self.try_hash(basis, trackers, threads)
             && !self.is_over()
         {
             self.refuse(name, &error);
@@ -231,21 +234,29 @@ impl Work {
         self.save_if_due();
     }
 
-    fn try_hash(&self, basis: Basis, threads: usize) -> Result<(), ShareError> {
+    fn try_hash(&self, basis: Basis, trackers: List, threads: usize) -> Result<(), ShareError> {
         let origin = basis.origin.clone().ok_or(OriginError::Gone)?;
         let metainfo = Arc::new(origin.read()?);
         let mut looked = look(Opening::new(&basis, None), metainfo, &self.shared)?;
         let progress = |done| self.tell_progress(done);
         looked.hash(threads, &progress, &self.shared.ending)?;
-        self.enter(basis, looked)
+        self.enter(basis, trackers, looked)
     }
 
     /// A torrent whose data is proven goes into the table.
-    fn enter(&self, basis: Basis, looked: Looked) -> Result<(), ShareError> {
+    fn enter(&self, basis: Basis, trackers: List, looked: Looked) -> Result<(), ShareError> {
         let looked = looked.prove(&self.shared)?;
-        let (hashes, calls) = (looked.metainfo().info.hashes(), !basis.peers.is_empty());
-        let entry = Entry::dormant(hashes, Dormant::proven(basis, &looked));
-        if self.shared.torrents.insert(&entry) && calls {
+        let metainfo = looked.metainfo();
+        let (new, calls) = (trackers.with(metainfo).seed(&metainfo.info), !basis.peers.is_empty());
+        let entry = Entry::dormant(metainfo.info.hashes(), Dormant::proven(basis, &looked));
+        if !self.shared.torrents.insert(&entry) {
+            return Ok(());
+        }
+        if let Some(new) = new {
+            entry.tally.set(new.totals);
+            self.shared.desk.add(&entry, new);
+        }
+        if calls {
             entry.reach(&self.shared, Caller::User);
         }
         Ok(())

@@ -47,7 +47,12 @@ fn announce(url: &str) -> Question {
 }
 
 fn question(url: &str, what: What) -> Question {
-    Question { url: TrackerUrl::parse(url).unwrap(), source: Source::Torrent, family: Family::V4, what }
+    Question {
+        url: TrackerUrl::parse(url).unwrap().into(),
+        source: Source::Torrent,
+        family: Family::V4,
+        what,
+    }
 }
 
 fn response(told: Told) -> AnnounceResponse {

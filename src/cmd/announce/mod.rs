@@ -39,7 +39,7 @@ const NUM_WANT: u32 = 200;
 /// A tracker, or what was said to be one.
 struct Named {
     text: String,
-    url: Result<TrackerUrl, String>,
+    url: Result<Arc<TrackerUrl>, String>,
     source: Namer,
 }
 
@@ -75,11 +75,12 @@ pub(crate) async fn run(args: Announce, ui: &Ui) -> Outcome {
 /// Those of the source and those of the command line, each once.
 fn named(args: &Announce, source: &Source) -> Vec<Named> {
     let linked = source.trackers().into_iter().map(|text| {
-        let url = TrackerUrl::parse(&text).map_err(|error| error.to_string());
+        let url = TrackerUrl::parse(&text).map(Arc::new).map_err(|error| error.to_string());
         Named { text, url, source: Namer::Torrent }
     });
     let own = args.trackers.iter();
-    let own = own.map(|url| Named { text: url.to_string(), url: Ok(url.clone()), source: Namer::User });
+    let own =
+        own.map(|url| Named { text: url.to_string(), url: Ok(Arc::new(url.clone())), source: Namer::User });
     let mut seen = HashSet::new();
     // What the user names counts as the user's, even if the torrent names it too.
     own.chain(linked).filter(|named| seen.insert(named.text.clone())).collect()
@@ -156,7 +157,7 @@ impl Subject {
     }
 
     /// Over both families, about each hash unless one question does for all.
-    fn questions(&self, url: &TrackerUrl, source: Namer) -> Vec<Question> {
+    fn questions(&self, url: &Arc<TrackerUrl>, source: Namer) -> Vec<Question> {
         let what: Vec<_> = if self.scrape {
             vec![What::Scrape(self.hashes.as_slice().into())]
         } else {
@@ -164,7 +165,7 @@ impl Subject {
             self.hashes.iter().map(|hash| announce(about(hash))).collect()
         };
         let over = |family| {
-            let question = move |what| Question { url: url.clone(), source, family, what };
+            let question = move |what| Question { url: Arc::clone(url), source, family, what };
             what.clone().into_iter().map(question)
         };
         [Family::V4, Family::V6].into_iter().flat_map(over).collect()

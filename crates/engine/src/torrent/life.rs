@@ -26,6 +26,7 @@ impl Owner {
             return self.fail("this torrent is there already, under its other hash".into());
         }
         let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&info)));
+        self.shared.desk.identified(&self.entry.tally, info.hashes(), info.private());
         let long = |file: &FileEntry| file.length > info.piece_length().into();
         let needs_layers = info.format() == Format::V2 && info.files().iter().any(long);
         self.metainfo = Some(Arc::new(Metainfo::new(info, PieceLayers::new())));
@@ -71,6 +72,7 @@ impl Owner {
         self.data = Data::Open(opened);
         self.handle(Input::Ready { have });
         self.basis.failures = 0;
+        self.announce();
         if !self.woken {
             let _ = self.news.send(TorrentEvent::Started);
         }
@@ -129,6 +131,7 @@ impl Owner {
 
     /// Every wanted file has its final name.
     pub(super) fn finished(&mut self) {
+        self.tell_trackers();
         let Data::Open(opened) = &self.data else { return };
         self.finished = true;
         if !std::mem::take(&mut self.known) {
@@ -199,6 +202,11 @@ impl Owner {
     /// Ends connections, makes the data durable and saves what is proven.
     pub(super) async fn finish(mut self) -> End {
         let dormant = self.leaves();
+        if dormant.is_none() {
+            self.leave_trackers();
+        } else {
+            self.tell_trackers();
+        }
         drop(self.cancel);
         if dormant.is_none() {
             self.inbox.close();

@@ -1,6 +1,7 @@
 //! The owner task of a torrent: the one place that touches its [`Machine`]. It carries messages between the machine,
 //! the connections, the disk and the user, and decides nothing itself.
 
+mod announce;
 mod keeper;
 mod life;
 mod links;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::announce::Announced;
 use self::keeper::Keeper;
 use self::links::Links;
 use self::opening::Opened;
@@ -40,6 +42,7 @@ use crate::entry::Entry;
 use crate::handle::ReadError;
 use crate::limit::TorrentLimits;
 use crate::places::Place;
+use crate::trackers::List;
 pub(crate) use opening::{Looked, OpenError, Opening, REPORT_EVERY, all_cores, look};
 pub use origin::OriginError;
 pub(crate) use origin::{Origin, read};
@@ -63,6 +66,8 @@ pub(crate) enum ToTorrent {
     Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, place: Place },
     /// What became of a connection that we wanted.
     Outgoing { addr: SocketAddr, dialled: Dialled },
+    /// A tracker gave these peers.
+    Candidates(Vec<SocketAddr>),
     /// Hashing of what is on disk got this far, in bytes.
     Checking { done: u64, total: u64 },
     /// The storage is open, or will never be.
@@ -165,6 +170,7 @@ pub(crate) struct Owner {
     /// The user knows that already, from before it rested.
     known: bool,
     quiet: Quiet,
+    announced: Announced,
     /// It is going to rest.
     resting: bool,
     /// Who came while it wakes.
@@ -212,7 +218,18 @@ impl Owner {
         ends: Ends,
     ) -> Result<Self, LayoutError> {
         let now = shared.clock.now();
-        let AddTorrent { source, dir, peers, mode, select, sequential, limits, paths } = add;
+        let AddTorrent {
+            source,
+            dir,
+            peers,
+            trackers,
+            linked_trackers,
+            mode,
+            select,
+            sequential,
+            limits,
+            paths,
+        } = add;
         let (hashes, metainfo) = match source {
             AddSource::Metainfo(metainfo) => (metainfo.info.hashes(), Some(Arc::new(*metainfo))),
             AddSource::Magnet { hashes, .. } => (hashes, None),
@@ -251,6 +268,7 @@ impl Owner {
             finished: false,
             known: false,
             quiet: Quiet::default(),
+            announced: Announced::new(List::new(&linked_trackers, trackers)),
             resting: false,
             arrivals: Arrivals::default(),
             metainfo,
@@ -298,6 +316,8 @@ impl Owner {
                 let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&metainfo.info)));
             }
             self.open();
+        } else {
+            self.announce();
         }
     }
 
@@ -345,6 +365,7 @@ impl Owner {
         self.handle(Input::Tick);
         self.expire_readers();
         self.links.reap();
+        self.tell_trackers();
         while self.tasks.try_join_next().is_some() {}
         self.keep(false);
     }
@@ -356,6 +377,7 @@ impl Owner {
                 self.incoming(stream, addr, prefix, place);
             }
             ToTorrent::Outgoing { addr, dialled } => self.outgoing(addr, dialled),
+            ToTorrent::Candidates(addrs) => self.handle(Input::Candidates { source: Source::Tracker, addrs }),
             ToTorrent::Checking { done, total } => {
                 self.arrivals.refuse();
                 let _ = self.news.send(TorrentEvent::Checking { done, total });
@@ -523,6 +545,7 @@ impl Owner {
         if self.stopping.is_none() {
             self.stopping = Some(Instant::now() + GOODBYE);
             self.handle(Input::Stop);
+            self.leave_trackers();
         }
     }
 

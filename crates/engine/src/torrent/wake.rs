@@ -88,6 +88,7 @@ impl Drop for Last {
     fn drop(&mut self) {
         if matches!(self.entry.look(), Look::Awake(inbox) if inbox.is_closed()) {
             self.shared.torrents.remove(&self.entry);
+            self.shared.desk.stop(&self.entry.tally);
             self.entry.end();
         }
     }
@@ -162,6 +163,7 @@ impl Owner {
         owner.basis = basis;
         owner.woken = true;
         owner.known = true;
+        owner.announced.go_on();
         Some(owner)
     }
 

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use samara_proto::http::Url;
@@ -37,7 +38,7 @@ const MAX_TRIED: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The tracker's announce URL, for a scrape too.
-    pub url: TrackerUrl,
+    pub url: Arc<TrackerUrl>,
     /// Who named it.
     pub source: Source,
     /// Which of its addresses are asked.
@@ -137,6 +138,11 @@ impl Asker {
             told.refused = keep_peers(&mut answer.peers, told.from, self.policy);
         }
         Ok(told)
+    }
+
+    /// Waits until the sockets are closed. Whoever asks from now on gets them anew.
+    pub(crate) async fn close(&self) {
+        self.udp.close().await;
     }
 
     async fn ask_http(&self, question: &Question) -> Result<Told, AskError> {

@@ -69,6 +69,14 @@ impl Udp {
         answer.await.unwrap_or(Err(AskError::Unreachable))
     }
 
+    /// Waits until all sockets are closed.
+    pub(super) async fn close(&self) {
+        let ways = std::mem::take(&mut *self.lock());
+        let Ways { open, mut tasks } = ways;
+        drop(open);
+        tasks.shutdown().await;
+    }
+
     /// The socket from which `to` is called.
     fn way(&self, to: IpAddr) -> io::Result<mpsc::Sender<Query>> {
         let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
