@@ -102,6 +102,22 @@ fn a_list_is_read_again_and_a_bad_one_is_not() {
     assert_eq!(hub.finish().0, Some(0));
 }
 
+#[test]
+#[cfg(unix)]
+fn a_restart_empties_no_swarm() {
+    let s = Scratch::new();
+    let args = ["hub", "--http", "127.0.0.1:0", "--state", "swarms"];
+    for port in 1..4 {
+        let hub = Running::start(&s, &args);
+        let known = announce(addr(&hub), 'a', port);
+        assert!(known.contains(&format!("10:incompletei{port}e")), "{known}");
+        hub.signal("TERM");
+        assert_eq!(hub.finish().0, Some(0));
+    }
+    let refused = s.run(&["hub", "--state", "no/such/folder/swarms", "--check-config"]).expect(2);
+    assert!(refused.stderr().contains("where swarms are to be saved"), "{}", refused.stderr());
+}
+
 /// Asks until it is so.
 fn until(mut is_so: impl FnMut() -> bool) {
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -75,6 +75,13 @@ impl Refusal {
     }
 }
 
+/// The user's key and what is asked for, from a path such as `/KEY/announce` in a URL, or in the data that UDP carries
+/// (BEP 41).
+pub(crate) fn key_and_action(path: &str) -> (Option<&str>, &str) {
+    let bare = path.strip_prefix('/').unwrap_or(path);
+    bare.split_once('/').map_or((None, bare), |(key, action)| (Some(key), action))
+}
+
 /// The rules, as all threads share them.
 #[derive(Debug, Default)]
 pub(crate) struct Access {

@@ -101,6 +101,7 @@ impl Hub {
             nudge: None,
         };
         let shares = hub.bind_http()?;
+        let connections = MAX_CONNECTIONS.min(sockets::raise_limit() / shares.len().max(1));
         config.state.iter().for_each(|path| state::load(&hub.site.store, clock, path));
         hub.keep()?;
         hub.watch(files)?;
@@ -112,7 +113,7 @@ impl Hub {
         for (i, mut listeners) in shares.into_iter().enumerate() {
             listeners.greeting = greeting.as_ref().map(Reader::new);
             let make = |desk| Service::new(&hub.site, desk);
-            let worker = Worker::new(listeners, make, Limits::default(), clock, MAX_CONNECTIONS)?;
+            let worker = Worker::new(listeners, make, Limits::default(), clock, connections)?;
             hub.stoppers.push(worker.stopper());
             hub.threads.push(thread::Builder::new().name(format!("http-{i}")).spawn(move || {
                 if let Err(error) = worker.run() {

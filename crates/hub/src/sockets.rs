@@ -14,6 +14,29 @@ const BACKLOG: i32 = 4096;
 /// Whether several sockets may share an address and the system spreads what comes over them.
 const SHARES: bool = cfg!(target_os = "linux");
 
+/// Descriptors that are not for clients: listeners, files, queues of events.
+const OTHERS: usize = 128;
+
+/// Lets this process open as many files as the system allows it to, and says how many connections that is. Shells and
+/// service managers start programs with a low limit, which programs may raise, for the sake of those that use `select`.
+pub(crate) fn raise_limit() -> usize {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        let before = limit.current;
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays");
+            limit.current = before;
+        }
+        let files = limit.current.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        files.saturating_sub(OTHERS).max(1)
+    }
+    #[cfg(not(unix))]
+    usize::MAX
+}
+
 /// `count` listeners at one address. With port 0 the system picks one port for all.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ use samara_proto::time::Time;
 use super::announce::{Announcer, Visit};
 use super::front::{Desk, Front, Gone};
 use super::status;
+use crate::access::key_and_action;
 use crate::metrics::{Count, Tally, Transport};
 use crate::site::Site;
 use crate::ws::Arrival;
@@ -55,15 +56,13 @@ enum Route<'a> {
 impl<'a> Route<'a> {
     fn of(path: &'a str) -> Option<Self> {
         Some(match path {
-            "/announce" => Self::Announce(None),
-            "/scrape" => Self::Scrape(None),
             "/health" => Self::Health,
             "/" => Self::Page,
             "/stats" => Self::Stats,
             "/metrics" => Self::Metrics,
-            _ => match path.strip_prefix('/')?.split_once('/')? {
-                (key, "announce") => Self::Announce(Some(key)),
-                (key, "scrape") => Self::Scrape(Some(key)),
+            _ => match key_and_action(path) {
+                (key, "announce") => Self::Announce(key),
+                (key, "scrape") => Self::Scrape(key),
                 _ => return None,
             },
         })

@@ -180,6 +180,8 @@ impl<F: Front> Worker<F> {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e)
                     if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+                // Out of descriptors: as with too many connections, who is slow or idle makes room.
+                Err(e) if is_full(&e) && !self.sockets.is_empty() => self.give_one_up(),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     self.blocked = true;
@@ -289,6 +291,11 @@ impl<F: Front> Worker<F> {
             (0..self.listeners.len()).for_each(|i| self.accept(i, now));
         }
     }
+}
+
+/// Whether the process or the system has too many files open: `EMFILE` and `ENFILE`, the same numbers on every Unix.
+fn is_full(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 #[cfg(test)]
