@@ -27,19 +27,27 @@ pub(crate) async fn run(args: args::Hub, ui: &mut Ui) -> Outcome {
         .await
         .context("the hub did not start")?
         .map_err(Error::new)?;
-    for addr in hub.http() {
-        ui.event(&Event::Listening { addr: *addr, transports: &["http"] })?;
-    }
-    for addr in hub.https() {
-        ui.event(&Event::Listening { addr: *addr, transports: &["https"] })?;
-    }
+    tell(&hub, ui)?;
     loop {
         tokio::select! {
             () = interrupt.wait() => break,
             () = hangup.next() => hub.reload(),
         }
     }
-    ui.note("stopping");
     tokio::task::spawn_blocking(move || hub.stop()).await.context("the hub did not stop")?;
     Ok(Exit::Done)
+}
+
+/// Where it listens, for programs; people read the log, which has nothing else in between.
+fn tell(hub: &Hub, ui: &mut Ui) -> std::io::Result<()> {
+    if !ui.is_json() {
+        return Ok(());
+    }
+    for addr in hub.http() {
+        ui.event(&Event::Listening { addr: *addr, transports: &["http"] })?;
+    }
+    for addr in hub.https() {
+        ui.event(&Event::Listening { addr: *addr, transports: &["https"] })?;
+    }
+    Ok(())
 }

@@ -130,12 +130,14 @@ impl Hub {
         let mut shares: Vec<_> = (0..config.workers).map(|_| Listeners::default()).collect();
         for addr in &config.http {
             let Some(bound) = bind(config, "HTTP", *addr)? else { continue };
-            self.http.extend(bound[0].local_addr());
+            self.http
+                .extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over HTTP")));
             shares.iter_mut().zip(bound).for_each(|(share, listener)| share.plain.push(listener));
         }
         for addr in &config.https {
             let Some(bound) = bind(config, "HTTPS", *addr)? else { continue };
-            self.https.extend(bound[0].local_addr());
+            self.https
+                .extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over HTTPS")));
             shares.iter_mut().zip(bound).for_each(|(share, listener)| share.encrypted.push(listener));
         }
         if self.http.is_empty() && self.https.is_empty() {
@@ -180,6 +182,7 @@ impl Hub {
 
     /// Finishes what is being answered, ends every thread, and saves the swarms.
     pub fn stop(mut self) {
+        tracing::info!("stops");
         self.stoppers.iter().for_each(Stopper::stop);
         self.door.stop();
         self.nudge = None;
