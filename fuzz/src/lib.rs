@@ -14,6 +14,7 @@ pub mod magnet;
 pub mod merkle_proof;
 pub mod metainfo;
 pub mod peer_machine;
+pub mod redis_client;
 pub mod signal;
 pub mod swarms;
 pub mod swarms_file;
@@ -38,6 +39,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("merkle_proof", merkle_proof::run),
     ("metainfo", metainfo::run),
     ("peer_machine", peer_machine::run),
+    ("redis_client", redis_client::run),
     ("signal", signal::run),
     ("swarms", swarms::run),
     ("swarms_file", swarms_file::run),

@@ -16,6 +16,7 @@ pub mod merkle;
 pub mod metainfo;
 pub mod path;
 pub mod peer;
+pub mod redis;
 pub mod rng;
 pub mod signal;
 pub mod siphash;
