@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Get(Get),
     Send(Send),
     Announce(Announce),
-    Hub(Hub),
+    Hub(Box<Hub>),
     Completions(Completions),
     Man(Man),
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::shell::{in_path, must, program, root, succeeds};
 
 /// Programs under test and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("transmission-daemon", "transmission-daemon"),
     ("transmission-show", "transmission-cli"),
     ("aria2c", "aria2"),
@@ -17,6 +17,8 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("chromium", "chromium"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
 ];
 
 /// The libtorrent binding that the suite was written against.

@@ -191,6 +191,7 @@ impl Hub {
         }
         self.keepers.into_iter().for_each(Keeper::stop);
         save(&self.site);
+        self.site.store.stop();
         let Stats { v4, v6 } = self.site.store.stats();
         tracing::info!(swarms = v4.swarms + v6.swarms, v4.leeches, v4.seeds, v6.leeches, v6.seeds, "stopped");
     }

@@ -11,6 +11,7 @@ mod http;
 mod hub;
 mod keeper;
 mod metrics;
+mod remote;
 mod shared;
 mod site;
 mod sockets;

@@ -85,6 +85,15 @@ impl Site {
     }
 
     fn write_store(&self, out: &mut Exposition) {
+        if let Some(remote) = self.store.remote() {
+            let (answered, failed) = remote.totals();
+            out.single("store_up", "gauge", "1 if the shared store answers.", u8::from(remote.is_up()));
+            out.family("store_questions_total", "counter", "Questions to the shared store, by outcome.");
+            out.sample(&[("outcome", "answered")], answered);
+            out.sample(&[("outcome", "failed")], failed);
+            // Nobody here knows how much it holds.
+            return;
+        }
         let stats = self.store.stats();
         let families = [("ipv4", stats.v4), ("ipv6", stats.v6)];
         let mut put = |name, kind, help, value: fn(&FamilyStats) -> u64| {

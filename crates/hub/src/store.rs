@@ -2,20 +2,25 @@
 //!
 //! Swarms are split by a keyed hash of their name into shards, each behind a lock of its own that is held for one short
 //! operation; so two threads seldom meet, and nobody can choose names that fall into one shard. One thread sweeps out
-//! who is silent. A store on another machine would answer later: whoever asks says what is to be done then.
+//! who is silent.
+//!
+//! Or the swarms are elsewhere (`remote/`), for several hubs together. Then answers come later: whoever asks says what is
+//! to be done with them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, io};
 
 use samara_proto::ids::WireHash;
+use samara_proto::redis::swarm::{Query, Rules};
 use samara_proto::siphash::Key;
 use samara_proto::swarms::{self, Announce, Ask, Counts, Cursor, Saved, Stats, Swarms};
 use samara_proto::time::Time;
 use samara_proto::tracker::Family;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Place};
+use crate::remote::{Condition, Outcome, Question, Remote, Settings};
 
 /// Shards for each worker: two of them want the same one at the same time once in many times.
 const SHARDS_PER_WORKER: usize = 8;
@@ -29,6 +34,9 @@ const STEPS: usize = 128;
 
 /// Peers saved while a lock is held.
 const SAVED: usize = 1000;
+
+/// How long swarms elsewhere have to answer: clients hang up after some seconds, and servers answer in milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a front end tells a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +75,8 @@ pub(crate) struct Store {
     interval: (u32, u32),
     /// Between two sweeps.
     pause: Duration,
+    /// If the swarms are elsewhere; nothing is in the shards then.
+    remote: Option<Remote>,
 }
 
 /// A lock of its own line of the processor's cache.
@@ -81,14 +91,18 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// An empty store.
+    /// An empty store, or one that begins to connect to where the swarms are.
     ///
     /// # Errors
-    /// If the system gives no random bytes.
+    /// If the system gives no random bytes, or no thread.
     pub(crate) fn new(config: &Config, clock: Clock) -> io::Result<Arc<Self>> {
         let mut secrets = [[0; 16]; 2];
         getrandom::fill(secrets.as_flattened_mut()).map_err(|error| io::Error::other(error.to_string()))?;
-        let memory = usize::try_from(config.memory.bytes()).unwrap_or(usize::MAX);
+        let remote = remote(config, clock, Key::new(secrets[0]).sip24(b"remote"))?;
+        let memory = match remote {
+            Some(_) => swarms::MIN_BYTES,
+            None => usize::try_from(config.memory.bytes()).unwrap_or(usize::MAX),
+        };
         let most = (memory / swarms::MIN_BYTES).clamp(1, MAX_SHARDS);
         let wanted = (usize::from(config.workers) * SHARDS_PER_WORKER).next_power_of_two();
         // A power of two that the memory allows.
@@ -105,6 +119,7 @@ impl Store {
             key: Key::new(secrets[1]),
             interval: told_interval(lifetime),
             pause: (lifetime / 256).clamp(Duration::from_millis(10), Duration::from_secs(10)),
+            remote,
         }))
     }
 
@@ -117,10 +132,14 @@ impl Store {
         peers: &mut [u8],
         later: impl FnOnce() -> WhenTold,
     ) -> Asked<Told> {
-        // Only a store elsewhere needs it.
-        let _ = later;
+        let interval = self.interval(now, announce.peer.port());
+        if let Some(remote) = &self.remote {
+            let query = Query::Announce { announce: *announce, both: false };
+            remote.ask(one(query, interval, later()));
+            return Asked::Later;
+        }
         let counts = self.shard(&announce.hash).announce(now, announce, peers);
-        Asked::Done(Told { interval: self.interval(now, announce.peer.port()), counts })
+        Asked::Done(Told { interval, counts })
     }
 
     /// Packs peers without an announce: see [`Swarms::peers`].
@@ -131,9 +150,13 @@ impl Store {
         peers: &mut [u8],
         later: impl FnOnce() -> WhenTold,
     ) -> Asked<Told> {
-        let _ = later;
+        let interval = self.interval(now, 0);
+        if let Some(remote) = &self.remote {
+            remote.ask(one(Query::Ask(*ask), interval, later()));
+            return Asked::Later;
+        }
         let counts = self.shard(&ask.hash).peers(now, ask, peers);
-        Asked::Done(Told { interval: self.interval(now, 0), counts })
+        Asked::Done(Told { interval, counts })
     }
 
     /// The sizes of swarms in one family, into `counts`, one for each hash.
@@ -144,7 +167,15 @@ impl Store {
         counts: &mut Vec<Counts>,
         later: impl FnOnce() -> WhenCounted,
     ) -> Asked<()> {
-        let _ = later;
+        if let Some(remote) = &self.remote {
+            let then = later();
+            let known = move |counts: Result<&[[Counts; 2]], Unavailable>| {
+                let of = |[v4, v6]: &[Counts; 2]| if family == Family::V4 { *v4 } else { *v6 };
+                then(counts.map(|counts| counts.iter().map(of).collect()));
+            };
+            remote.ask(Question::Sizes(hashes.collect(), Box::new(known)));
+            return Asked::Later;
+        }
         counts.extend(hashes.map(|hash| self.shard(&hash).scrape(&hash, family)));
         Asked::Done(())
     }
@@ -178,6 +209,21 @@ impl Store {
         }
     }
 
+    /// How the servers are where the swarms are, if they are elsewhere.
+    pub(crate) fn remote(&self) -> Option<&Condition> {
+        self.remote.as_ref().map(Remote::condition)
+    }
+
+    /// Whether it can be asked.
+    pub(crate) fn is_up(&self) -> bool {
+        self.remote().is_none_or(Condition::is_up)
+    }
+
+    /// Ends what belongs to it.
+    pub(crate) fn stop(&self) {
+        self.remote.iter().for_each(Remote::stop);
+    }
+
     /// How long to wait between two sweeps.
     pub(crate) const fn pause(&self) -> Duration {
         self.pause
@@ -193,6 +239,23 @@ impl Store {
         let lot = (now.as_micros() ^ u64::from(salt) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         least + ((lot * u64::from(range)) >> 32) as u32
     }
+}
+
+/// What reaches swarms that are elsewhere, as the operator wants it.
+fn remote(config: &Config, clock: Clock, seed: u64) -> io::Result<Option<Remote>> {
+    let Place::Redis(servers) = &config.store else { return Ok(None) };
+    let lifetime = u32::try_from(config.interval.as_secs()).unwrap_or(u32::MAX);
+    let rules = Rules { prefix: config.store_prefix.as_str().into(), lifetime };
+    let settings = Settings { servers: servers.clone(), rules, timeout: TIMEOUT };
+    Remote::start(settings, clock, seed).map(Some)
+}
+
+/// A question about one swarm, whose answer goes to `then`.
+fn one(query: Query, interval: u32, then: WhenTold) -> Question {
+    let known = move |outcome: Result<Outcome<'_>, Unavailable>| {
+        then(outcome.map(|outcome| (Told { interval, counts: outcome.own.0 }, outcome.own.1.to_vec())));
+    };
+    Question::One(query, Box::new(known))
 }
 
 /// From three quarters of the lifetime to 17/20: what is left suffices to send a lost announce four more times (BEP 15:

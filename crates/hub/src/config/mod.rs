@@ -14,12 +14,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use samara_proto::redis::swarm::{MAX_PREFIX, Rules};
 use samara_proto::signal;
 
 pub use error::ConfigError;
 pub use options::{LogForm, Options, Part};
 pub use sample::sample;
-pub use values::{Cidr, Period, Size};
+pub use values::{Cidr, Period, Place, Size};
 
 /// Most threads for one kind of front end.
 const MAX_WORKERS: u16 = 256;
@@ -59,6 +60,10 @@ pub struct Config {
     pub log: LogForm,
     /// Most memory for swarms.
     pub memory: Size,
+    /// Where the swarms are.
+    pub store: Place,
+    /// In front of the names of everything in a store that is elsewhere.
+    pub store_prefix: String,
     /// How long a client may be silent.
     pub interval: Period,
     /// At least between a client's announces; not above `interval`.
@@ -116,6 +121,7 @@ impl Config {
             set.http.get_or_insert_default();
         }
         check_tls(&set)?;
+        check_store(&set)?;
         let (named_min, named_numwant) = (set.min_interval, set.numwant);
         let set = set.or(Options::defaults()?);
         let interval = within("interval", set.interval, 1, MAX_INTERVAL)?;
@@ -137,6 +143,8 @@ impl Config {
             state: set.state,
             log: set.log.unwrap_or(LogForm::Text),
             memory: memory(set.memory)?,
+            store: set.store.unwrap_or(Place::Memory),
+            store_prefix: prefix(set.store_prefix)?,
             interval,
             min_interval: within("min-interval", min_interval, 0, interval.as_secs())?,
             webrtc_interval: within("webrtc-interval", set.webrtc_interval, 10, 3600)?,
@@ -198,6 +206,32 @@ fn number(key: &'static str, set: Option<u32>, least: u32, most: u32) -> Result<
         return Ok(n);
     }
     Err(ConfigError::value(key, format!("is {n}, and must be from {least} to {most}")))
+}
+
+/// What needs the swarms in this process is refused where they are not.
+fn check_store(set: &Options) -> Result<(), ConfigError> {
+    if matches!(set.store, None | Some(Place::Memory)) {
+        return Ok(());
+    }
+    if set.state.is_some() {
+        return Err(ConfigError::value("state", "is for swarms in memory: the store keeps its own"));
+    }
+    if set.full_scrape == Some(true) {
+        return Err(ConfigError::value(
+            "full-scrape",
+            "is for swarms in memory: a store elsewhere lists none",
+        ));
+    }
+    Ok(())
+}
+
+fn prefix(set: Option<String>) -> Result<String, ConfigError> {
+    let prefix = set.unwrap_or_default();
+    if Rules::is_prefix(&prefix) {
+        return Ok(prefix);
+    }
+    let why = format!("must be at most {MAX_PREFIX} letters, digits and signs, without blanks and braces");
+    Err(ConfigError::value("store-prefix", why))
 }
 
 /// A period between two bounds in seconds.

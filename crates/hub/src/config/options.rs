@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::values::{Cidr, Period, Size};
+use super::values::{Cidr, Period, Place, Size};
 
 /// Declares [`Options`]: each line is `key: type = default("TOML")` or `= off("TOML of an example")`.
 macro_rules! options {
@@ -91,6 +91,19 @@ options! {
     #[arg(long, value_name = "SIZE", env = "SAMARA_HUB_MEMORY")]
     #[arg(help_heading = "Process", hide_env_values = true)]
     memory: Size = default("\"1GiB\""),
+
+    /// Where the swarms are: in memory; or in Redis or Valkey, for several hubs that then are one tracker:
+    /// redis://USER:PASSWORD@HOST:PORT/DB, of which only HOST is needed. redis-cluster:// and some of its nodes, with
+    /// commas between, name a cluster [default: memory]
+    #[arg(long, value_name = "PLACE", env = "SAMARA_HUB_STORE")]
+    #[arg(help_heading = "Store", hide_env_values = true)]
+    store: Place = default("\"memory\""),
+
+    /// What the name of everything in Redis begins with, so that several trackers can share a server
+    /// [default: samara:]
+    #[arg(long, value_name = "TEXT", env = "SAMARA_HUB_STORE_PREFIX")]
+    #[arg(help_heading = "Store", hide_env_values = true)]
+    store_prefix: String = default("\"samara:\""),
 
     /// How long a client may be silent before it counts as gone. Clients are told to announce again after three quarters
     /// of that or a little more, so that a lost announce does not cost them their place [default: 30m]

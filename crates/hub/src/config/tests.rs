@@ -143,3 +143,15 @@ fn naming_one_address_replaces_all_defaults() {
     assert_eq!(config.http.len(), 1);
     assert!(!config.default_addresses && Config::new(Options::default()).unwrap().default_addresses);
 }
+
+#[test]
+fn what_needs_swarms_in_memory_is_refused_elsewhere() {
+    let shared = "store = \"redis://localhost\"\n";
+    let options = |text: &str| toml::from_str::<Options>(&[shared, text].concat()).unwrap();
+    let config = Config::new(options("store-prefix = \"a:\"")).unwrap();
+    assert!(matches!(config.store, Place::Redis(_)) && config.store_prefix == "a:");
+    assert!(refusal(&[shared, "state = \"/var/lib/hub\""].concat()).contains("the setting state"));
+    assert!(refusal(&[shared, "full-scrape = true"].concat()).contains("the setting full-scrape"));
+    assert!(refusal("store-prefix = \"a{b}\"").contains("braces"));
+    assert!(refusal("\nstore = \"disk\"").starts_with("hub.toml:2: "));
+}

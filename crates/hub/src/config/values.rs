@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use samara_proto::redis::{BadServers, Servers};
 use serde::{Deserialize, Deserializer, de};
 
 /// A period of whole seconds: `90s`, `15m`, `2h`, `1d`, or a bare number of seconds; at most ten years.
@@ -200,6 +201,36 @@ impl<'de> Deserialize<'de> for Cidr {
     }
 }
 
+/// Where the swarms are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this process.
+    Memory,
+    /// In Redis or Valkey.
+    Redis(Servers),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "memory" => Ok(Self::Memory),
+            other if !other.contains("://") => {
+                // Not shown, since it may be a password that lost its address.
+                Err("this is neither memory nor an address such as redis://localhost:6379/0".into())
+            }
+            other => other.parse().map(Self::Redis).map_err(|bad: BadServers| bad.to_string()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +260,16 @@ mod tests {
         }
         for text in ["512MiB", "2GiB", "1023B", "0B"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn places() {
+        assert_eq!("memory".parse(), Ok(Place::Memory));
+        assert!(matches!("redis://localhost/1".parse(), Ok(Place::Redis(servers)) if servers.db == 1));
+        for bad in ["", "disk", "secret@host", "http://localhost", "rediss://h"] {
+            let refusal = bad.parse::<Place>().unwrap_err();
+            assert!(!refusal.contains("secret"), "{refusal}");
         }
     }
 

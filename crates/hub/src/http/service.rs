@@ -8,7 +8,7 @@
 //! | `/` | GET | a page for people |
 //! | `/stats` | GET | the same as JSON |
 //! | `/metrics` | GET | the same and more for Prometheus |
-//! | `/health` | GET | `ok` |
+//! | `/health` | GET | `ok`; `degraded` with status 503 while the store is out of reach |
 //! | `/`, `/announce`, `/KEY/announce` | GET, to become a WebSocket | 101, for WebTorrent (`crate::ws`) |
 //!
 //! HEAD goes where GET does. A tracker's refusals are bencoded with status 200, because clients show what stands in them
@@ -131,7 +131,7 @@ impl Service {
             Route::Scrape(key) => {
                 self.announcer.scrape(&self.visit(now, key, request), &mut self.desk, reply)
             }
-            Route::Health => reply.text(Status::Ok, "ok"),
+            Route::Health => self.health(reply),
             Route::Page | Route::Stats | Route::Metrics if !self.may_look(request) => {
                 reply.text(Status::Forbidden, "your address may not look at this");
             }
@@ -152,6 +152,15 @@ impl Service {
                 self.tally.add(fault.count(), 1);
                 reply.text(Status::Forbidden, &fault.failure().reason);
             }
+        }
+    }
+
+    /// A hub that cannot reach its store can only refuse; one that can is the better one to ask.
+    fn health(&self, reply: &mut Reply) {
+        if self.site.store.is_up() {
+            reply.text(Status::Ok, "ok");
+        } else {
+            reply.text(Status::Unavailable, "degraded: the store of swarms does not answer");
         }
     }
 

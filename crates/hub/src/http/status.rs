@@ -9,19 +9,48 @@ use serde::Serialize;
 use super::json::{JSON, write};
 use crate::access::Refusal;
 use crate::metrics::{Count, Exposition, ProcessNow, Transport};
+use crate::remote::Condition;
 use crate::site::Site;
 
 #[derive(Serialize)]
 struct Stats {
     version: &'static str,
     uptime_seconds: u64,
-    ipv4: Family,
-    ipv6: Family,
+    /// What a shared store holds is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv4: Option<Family>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv6: Option<Family>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_store: Option<SharedStore>,
     http: Served,
     http_connections: u64,
     webrtc: Signalling,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct SharedStore {
+    up: bool,
+    answered: u64,
+    failed: u64,
+}
+
+impl From<&Condition> for SharedStore {
+    fn from(condition: &Condition) -> Self {
+        let (answered, failed) = condition.totals();
+        Self { up: condition.is_up(), answered, failed }
+    }
+}
+
+impl SharedStore {
+    const fn words(&self) -> &'static str {
+        match self.up {
+            true => "<p>It shares its torrents and peers with other hubs.</p>",
+            false => "<p>The store that it shares with other hubs does not answer.</p>",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -89,13 +118,14 @@ impl Served {
 
 impl Stats {
     fn of(site: &Site) -> Self {
-        let held = site.store.stats();
+        let (held, shared) = (site.store.stats(), site.store.remote());
         let connections = |what| site.books.sum(Transport::Http, what);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: site.uptime(),
-            ipv4: held.v4.into(),
-            ipv6: held.v6.into(),
+            ipv4: shared.is_none().then(|| held.v4.into()),
+            ipv6: shared.is_none().then(|| held.v6.into()),
+            shared_store: shared.map(Into::into),
             http: Served::over(site, Transport::Http),
             http_connections: connections(Count::Opened).saturating_sub(connections(Count::Closed)),
             webrtc: Signalling::of(site),
@@ -138,6 +168,7 @@ pub(super) fn page(site: &Site, reply: &mut Reply) {
          <table><tr><th><th>torrents<th>seeds<th>leeches"
     );
     for (name, family) in [("IPv4", &stats.ipv4), ("IPv6", &stats.ipv6)] {
+        let Some(family) = family else { continue };
         // Writing to a string cannot fail.
         let _ =
             write!(out, "<tr><td>{name}<td>{}<td>{}<td>{}", family.torrents, family.seeds, family.leeches);
@@ -150,7 +181,8 @@ pub(super) fn page(site: &Site, reply: &mut Reply) {
     );
     let _ = writeln!(
         out,
-        "<p>{} announces and {} scrapes in {}. Version {}.</p></html>",
+        "{}<p>{} announces and {} scrapes in {}. Version {}.</p></html>",
+        stats.shared_store.as_ref().map_or("", SharedStore::words),
         stats.http.announces,
         stats.http.scrapes,
         period(stats.uptime_seconds),

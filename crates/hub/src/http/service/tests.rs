@@ -278,3 +278,20 @@ fn methods_and_paths() {
     let (head, body) = rig.say("192.0.2.1", "HEAD /stats HTTP/1.1\r\n\r\n");
     assert!(head.contains("Content-Length: ") && body.is_empty(), "{head}");
 }
+
+#[test]
+fn a_shared_store_that_is_away_shows_everywhere() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = format!("redis://{closed}").parse().unwrap();
+    let mut rig = Rig::new(Options { store: Some(place), ..Options::default() });
+    let (head, body) = rig.say("192.0.2.1", "GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 503 ") && body.starts_with(b"degraded"));
+    let stats: serde_json::Value = serde_json::from_slice(&rig.get("192.0.2.1", "/stats")).unwrap();
+    assert!(stats["shared_store"]["up"] == false && stats["ipv4"].is_null(), "{stats}");
+    let text = |rig: &mut Rig, path| String::from_utf8(rig.get("192.0.2.1", path)).unwrap();
+    assert!(text(&mut rig, "/metrics").contains("\nsamara_hub_store_up 0\n"));
+    assert!(text(&mut rig, "/").contains("does not answer"));
+    let mut rig = plain();
+    assert_eq!(rig.get("192.0.2.1", "/health"), b"ok\n");
+    assert!(!text(&mut rig, "/metrics").contains("store_up"));
+}
