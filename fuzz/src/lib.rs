@@ -6,6 +6,7 @@
 
 pub mod bencode;
 pub mod dht_message;
+pub mod dht_node;
 pub mod http_answer;
 pub mod http_server;
 pub mod input;
@@ -32,6 +33,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("bencode", bencode::run),
     ("dht_message", dht_message::run),
+    ("dht_node", dht_node::run),
     ("http_answer", http_answer::run),
     ("http_server", http_server::run),
     ("layout", layout::run),

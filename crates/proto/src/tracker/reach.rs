@@ -160,6 +160,11 @@ pub fn keep_peers(peers: &mut Vec<SocketAddr>, origin: IpAddr, policy: Policy) -
     before - peers.len()
 }
 
+/// Whether who stands at `origin` may name `ip` to us: it lies no further in.
+pub fn may_name(origin: IpAddr, ip: IpAddr) -> bool {
+    reaches(origin, ip, Policy::default())
+}
+
 /// Whether who stands at `origin` may send us to `ip`.
 fn reaches(origin: IpAddr, ip: IpAddr, policy: Policy) -> bool {
     let origin = scope(origin).unwrap_or(Scope::Public);

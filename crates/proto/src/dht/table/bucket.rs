@@ -8,6 +8,9 @@ use crate::dht::range::Range;
 use crate::ids::NodeId;
 use crate::time::Time;
 
+/// A new node is asked again after so long, and later the more seldom the longer it has been there: what has lived long
+/// lives on long (Kademlia, 4.1), and who answered through the hole that its NAT made to ask us is shut by then.
+pub(super) const YOUNG: Duration = Duration::from_secs(4 * 60);
 /// A node that fails so often in a row is bad (BEP 5: tried once more before it is given up).
 const BAD: u8 = 2;
 /// A node that failed is asked again after so long.
@@ -28,6 +31,8 @@ pub struct Entry {
     rtt: u32,
     pub(super) host: Range,
     pub(super) site: Range,
+    /// When it first answered.
+    since: Time,
     /// When it last answered.
     pub(super) heard: Time,
     /// When it last asked us something.
@@ -46,6 +51,7 @@ impl Entry {
             rtt: micros(rtt),
             host: Range::host(ip),
             site: Range::site(ip),
+            since: now,
             heard: now,
             seen: Time::ZERO,
             pinged: Time::ZERO,
@@ -73,7 +79,8 @@ impl Entry {
             return self.pinged.max(self.heard) + RETRY;
         }
         let alive = self.heard.max(self.seen.min(self.heard + TRUST));
-        (alive + FRESH).max(self.pinged + RETRY)
+        let trust = self.heard.since(self.since).clamp(YOUNG, FRESH);
+        (alive + trust).max(self.pinged + RETRY)
     }
 }
 
@@ -87,8 +94,8 @@ pub(super) struct Bucket {
     pub(super) live: Vec<Entry>,
     /// At most K.
     pub(super) spares: Vec<Entry>,
-    pub(super) changed: Time,
-    pub(super) refreshed: Time,
+    /// When it is to be refreshed, if it has room.
+    pub(super) refresh: Time,
 }
 
 impl Bucket {

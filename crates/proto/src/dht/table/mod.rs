@@ -36,7 +36,7 @@ const WIDE: [usize; 4] = [16 * K, 8 * K, 4 * K, 2 * K];
 const MAX_SITE: usize = 4;
 /// A node is good for so long after a sign of life (BEP 5).
 pub const FRESH: Duration = Duration::from_secs(15 * 60);
-/// A bucket that did not change for so long is refreshed (BEP 5).
+/// A bucket with room is refreshed so often (BEP 5).
 const REFRESH: Duration = Duration::from_secs(15 * 60);
 
 /// The table of one node.
@@ -74,10 +74,10 @@ impl Table {
     }
 
     /// Moves the table around another id.
-    pub fn set_own(&mut self, now: Time, own: NodeId) {
+    pub fn set_own(&mut self, own: NodeId) {
         let old = std::mem::replace(self, Self::new(own));
         for entry in old.buckets.into_iter().flat_map(|bucket| bucket.live) {
-            self.enter(now, entry);
+            self.enter(entry);
         }
     }
 
@@ -90,7 +90,6 @@ impl Table {
         if let Some(entry) = self.buckets[n].find(&contact.id) {
             if entry.contact.addr == contact.addr {
                 entry.answered(now, rtt);
-                self.buckets[n].changed = now;
                 return;
             }
             if entry.fails == 0 {
@@ -99,7 +98,7 @@ impl Table {
             self.buckets[n].remove(&contact.id);
         }
         if self.make_way(n, &contact) {
-            self.enter(now, Entry::new(now, contact, rtt));
+            self.enter(Entry::new(now, contact, rtt));
         }
     }
 
@@ -129,7 +128,7 @@ impl Table {
     }
 
     /// A node was asked and did not answer.
-    pub fn failed(&mut self, now: Time, contact: &Contact) {
+    pub fn failed(&mut self, contact: &Contact) {
         let n = self.index(&contact.id);
         let bucket = &mut self.buckets[n];
         let Some(entry) = bucket.find(&contact.id).filter(|entry| entry.contact.addr == contact.addr) else {
@@ -138,7 +137,6 @@ impl Table {
         entry.fails = entry.fails.saturating_add(1);
         if entry.is_bad() {
             bucket.remove(&contact.id);
-            bucket.changed = now;
             self.promote(n);
         }
     }
@@ -202,20 +200,30 @@ impl Table {
     /// The bucket that is longest due for a refresh, as a place in it, and when it is or was due. Full buckets need none.
     pub fn to_refresh(&self, rng: &mut Rng) -> Option<(Time, NodeId)> {
         let open = self.buckets.iter().enumerate().filter(|(n, bucket)| bucket.live.len() < capacity(*n));
-        let (n, bucket) = open.min_by_key(|(_, bucket)| bucket.refreshed)?;
-        Some((bucket.refreshed + REFRESH, self.place_in(n, rng)))
+        let (n, bucket) = open.min_by_key(|(_, bucket)| bucket.refresh)?;
+        Some((bucket.refresh, self.place_in(n, rng)))
     }
 
     /// Notes that the bucket around `place` is being refreshed.
     pub fn refreshed(&mut self, now: Time, place: &NodeId) {
         let n = self.index(place);
-        self.buckets[n].refreshed = now;
+        self.buckets[n].refresh = now + REFRESH;
+    }
+
+    /// Makes a refresh of all buckets due: the node has just found its place.
+    pub fn age(&mut self, now: Time) {
+        self.buckets.iter_mut().for_each(|bucket| bucket.refresh = now);
     }
 
     /// Whether the bucket of a node has room, so that asking it for neighbours is worth more than a ping.
     pub fn is_open_around(&self, id: &NodeId) -> bool {
         let n = self.index(id);
         self.buckets[n].live.len() < capacity(n)
+    }
+
+    /// Whether the bucket of a node has fewer than K.
+    pub fn is_thin_around(&self, id: &NodeId) -> bool {
+        self.buckets[self.index(id)].live.len() < K
     }
 
     /// A random place in the bucket of `id`.
@@ -237,18 +245,17 @@ impl Table {
     }
 
     /// Puts in a node that is not there, if there is room or somebody worse.
-    fn enter(&mut self, now: Time, entry: Entry) {
+    fn enter(&mut self, entry: Entry) {
         let n = self.index(&entry.contact.id);
         let is_full = self.buckets[n].live.len() >= capacity(n);
         if is_full && self.may_split(n) {
             self.split();
-            return self.enter(now, entry);
+            return self.enter(entry);
         }
         let bucket = &mut self.buckets[n];
         if is_full && !bucket.drop_worse(entry.fits) {
             return bucket.spare(entry);
         }
-        bucket.changed = now;
         bucket.live.push(entry);
     }
 
@@ -279,14 +286,8 @@ impl Table {
 
     /// Whether the rules on addresses let a node in, and nobody would have to go for it but who fails.
     fn allows(&self, n: usize, contact: &Contact) -> bool {
-        let ip = contact.addr.ip();
-        let same = |entry: &&Entry| entry.fails == 0 && self.same_holder(entry, ip, contact.addr);
-        !self.iter().any(|entry| same(&entry)) && self.site_has_room(n, ip)
-    }
-
-    /// One address, one node; of local ones, one port.
-    fn same_holder(&self, entry: &Entry, ip: IpAddr, addr: SocketAddr) -> bool {
-        if is_local(ip) { entry.contact.addr == addr } else { entry.host == Range::host(ip) }
+        let same = same_holder(contact.addr);
+        !self.iter().any(|entry| entry.fails == 0 && same(entry)) && self.site_has_room(n, contact.addr.ip())
     }
 
     fn site_has_room(&self, n: usize, ip: IpAddr) -> bool {
@@ -301,12 +302,10 @@ impl Table {
     /// Evicts who stands in the way of a node that answered: the same socket address under another id (BEP 45), or
     /// a failing node at the same address. Whether it may come in.
     fn make_way(&mut self, n: usize, contact: &Contact) -> bool {
-        let ip = contact.addr.ip();
+        let same = same_holder(contact.addr);
         let evict: Vec<NodeId> = self
             .iter()
-            .filter(|e| {
-                e.contact.addr == contact.addr || (e.fails > 0 && self.same_holder(e, ip, contact.addr))
-            })
+            .filter(|e| e.contact.addr == contact.addr || (e.fails > 0 && same(e)))
             .map(|e| e.contact.id)
             .collect();
         for id in evict {
@@ -316,6 +315,12 @@ impl Table {
         }
         self.allows(n, contact)
     }
+}
+
+/// Tells who stands at the same address: one node each; of local ones, one a port.
+fn same_holder(addr: SocketAddr) -> impl Fn(&Entry) -> bool {
+    let (local, host) = (is_local(addr.ip()), Range::host(addr.ip()));
+    move |entry| if local { entry.contact.addr == addr } else { entry.host == host }
 }
 
 /// Nodes that bucket `n` holds.

@@ -1,3 +1,4 @@
+use super::bucket::YOUNG;
 use super::*;
 use crate::rng::Rng;
 use proptest::prelude::*;
@@ -61,9 +62,9 @@ fn a_dead_node_gives_its_place_to_the_fastest_spare() {
     let fast = node(500, &[0, 0x80]);
     table.answered(at(2), fast, RTT / 2);
     assert!(!holds(&table, &fast));
-    table.failed(at(3), &full[0]);
+    table.failed(&full[0]);
     assert!(holds(&table, &full[0]), "one loss is forgiven");
-    table.failed(at(4), &full[0]);
+    table.failed(&full[0]);
     assert!(!holds(&table, &full[0]) && holds(&table, &fast));
 }
 
@@ -123,7 +124,7 @@ fn a_node_that_changes_its_id_is_evicted_and_comes_back_under_the_new() {
     let thief = Contact { addr: node(7, &[]).addr, ..b };
     table.answered(at(3), thief, RTT);
     assert!(holds(&table, &b), "an id stays where it answers");
-    table.failed(at(4), &b);
+    table.failed(&b);
     table.answered(at(5), thief, RTT);
     assert!(holds(&table, &thief));
 }
@@ -134,9 +135,13 @@ fn questions_keep_a_node_fresh_but_not_for_ever() {
     let a = node(1, &[0x80]);
     assert!(table.asked(at(0), &a), "there is room");
     table.answered(at(10), a, RTT);
-    assert_eq!(table.stalest(), Some((at(10) + FRESH, a)));
-    assert!(!table.asked(at(500), &a));
-    assert_eq!(table.stalest(), Some((at(500) + FRESH, a)));
+    assert_eq!(table.stalest(), Some((at(10) + YOUNG, a)), "new nodes are looked at sooner");
+    table.answered(at(310), a, RTT);
+    assert_eq!(table.stalest(), Some((at(610), a)), "the longer it is there, the longer it is trusted");
+    table.answered(at(5000), a, RTT);
+    assert_eq!(table.stalest(), Some((at(5000) + FRESH, a)));
+    assert!(!table.asked(at(5500), &a));
+    assert_eq!(table.stalest(), Some((at(5500) + FRESH, a)));
     table.asked(at(50_000), &a);
     assert!(table.stalest().unwrap().0 < at(50_000));
     table.pinged(at(50_000), &a);
@@ -152,7 +157,7 @@ proptest! {
         let mut table = Table::new(NodeId::random(&mut rng));
         (0..nodes).for_each(|n| table.answered(at(1), node(n, &[]), RTT));
         if nodes > 0 {
-            table.failed(at(2), &node(0, &[]));
+            table.failed(&node(0, &[]));
         }
         for target in [table.own(), NodeId::random(&mut rng), table.own().beside(3, &mut rng)] {
             let mut all: Vec<_> = table.iter().filter(|e| e.fails == 0).map(|e| e.contact).collect();
@@ -171,10 +176,10 @@ proptest! {
             let deep = own().within(rng.below(12) as u32, &mut rng);
             if rng.below(3) > 0 { c.id = deep; }
             match rng.below(5) {
-                0 => table.failed(at(step), &c),
+                0 => table.failed(&c),
                 1 => { let _ = table.asked(at(step), &c); }
-                2 => { for e in table.iter().copied().collect::<Vec<_>>() { if rng.below(4) == 0 { table.failed(at(step), &e.contact) } } }
-                3 if rng.below(20) == 0 => { let id = NodeId::random(&mut rng); table.set_own(at(step), id); }
+                2 => { for e in table.iter().copied().collect::<Vec<_>>() { if rng.below(4) == 0 { table.failed(&e.contact) } } }
+                3 if rng.below(20) == 0 => { let id = NodeId::random(&mut rng); table.set_own(id); }
                 _ => table.answered(at(step), c, RTT),
             }
             let mut addrs: Vec<_> = table.iter().map(|e| e.host).collect();
