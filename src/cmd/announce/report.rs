@@ -206,7 +206,8 @@ impl Announced {
             seeds: said.complete,
             leeches: said.incomplete,
             completed: said.downloaded,
-            peers: said.peers.clone(),
+            // Many trackers give us ourselves.
+            peers: said.peers.iter().filter(|peer| peer.port() != request.port).copied().collect(),
             refused_peers,
             warning: said.warning.clone(),
             external_ip: said.external_ip,

@@ -6,7 +6,8 @@
 //!
 //! Read although no specification allows it, because deployed trackers do it: blanks in front and anything behind;
 //! numbers as strings; negative ones (as absent); dictionaries of peers where compact ones were asked for, or packed
-//! ones within a list; IPv6 peers among `peers`. Refused: bodies above [`MAX_BODY`], and what is no dictionary.
+//! ones within a list; IPv6 peers among `peers`; hashes that were taken for text in scrapes. Refused: bodies above
+//! [`MAX_BODY`], and what is no dictionary.
 //!
 //! Written: canonical bencoding, appended to a buffer of the caller's.
 //!

@@ -135,7 +135,14 @@ fn file((hash, stats): (&[u8], Value<'_>)) -> Option<(WireHash, ScrapeStats)> {
             _ => {}
         }
     }
-    Some((WireHash::from_slice(hash)?, read))
+    Some((WireHash::from_slice(hash).or_else(|| transcoded(hash))?, read))
+}
+
+/// A hash that was taken for Latin-1 and written as UTF-8, as npm's bittorrent-tracker 11 does in scrapes.
+fn transcoded(key: &[u8]) -> Option<WireHash> {
+    let text = std::str::from_utf8(key).ok().filter(|text| text.len() <= 40)?;
+    let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<_>>()?;
+    WireHash::from_slice(&bytes)
 }
 
 /// A number, or a string of one; `None` below 0.

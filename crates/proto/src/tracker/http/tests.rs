@@ -146,6 +146,15 @@ fn dictionaries_of_peers_read_back() {
 }
 
 #[test]
+fn a_hash_that_was_taken_for_text_is_read() {
+    let hash = WireHash(std::array::from_fn(|n| n as u8 * 13));
+    let text: String = hash.0.iter().map(|byte| char::from(*byte)).collect();
+    let body = [format!("d5:filesd{}:{text}", text.len()).as_bytes(), b"d8:completei3eeee"].concat();
+    let stats = ScrapeStats { complete: 3, ..ScrapeStats::default() };
+    assert_eq!(parse_scrape(&body), Ok(Ok(vec![(hash, stats)])));
+}
+
+#[test]
 fn a_scrape_reads_back_sorted() {
     let stats = |n| ScrapeStats { complete: n, downloaded: n + 1, incomplete: n + 2 };
     let mut files = vec![(hash(2), stats(1)), (hash(1), stats(5)), (hash(2), stats(9))];
