@@ -2,8 +2,9 @@
 """A libtorrent session that is told on stdin what to add and writes its state to stdout, one JSON object a line.
 
   lt_peer.py UPLOAD_LIMIT SETTINGS     bytes per second, 0 for none; a JSON object
-  in:  {"torrent": path or magnet, "dir": folder, "peers": [port, ..], "trackers": [url, ..]}
-  out: {"port", "seeding", "uploaded", "error"}     ten times a second
+  in:  {"torrent": path or magnet, "dir": folder, "peers": [port, ..], "trackers": [url, ..]}    null: those of the torrent
+       {"scrape": true}
+  out: {"port", "seeding", "uploaded", "error", "said": what trackers said}     ten times a second
 
 Default settings, but for discovery and uTP, which are off.
 """
@@ -22,7 +23,8 @@ def open_session(upload_limit, settings):
         "listen_interfaces": f"{HOST}:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "enable_incoming_utp": False, "enable_outgoing_utp": False,
         "allow_multiple_connections_per_ip": True, "upload_rate_limit": upload_limit,
-        "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification,
+        "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification
+        | lt.alert.category_t.tracker_notification,
         **settings,
     })
     if upload_limit:  # by default no limit holds for peers on a private network
@@ -41,38 +43,62 @@ def add(session, command):
         params.ti = lt.torrent_info(source)
     params.save_path = command["dir"]
     params.flags &= ~lt.torrent_flags.paused & ~lt.torrent_flags.auto_managed
-    params.trackers = command["trackers"]
+    if command["trackers"] is not None:
+        params.trackers = command["trackers"]
+    else:  # once `trackers` is set, those of the torrent do not count
+        params.trackers = [t.url for t in params.ti.trackers()]
     handle = session.add_torrent(params)
     for port in command["peers"]:
         handle.connect_peer((HOST, port))
     return handle
 
 
-def report(session, handle, error):
+def said(alert):
+    """A tracker's words and numbers; None for other alerts."""
+    if isinstance(alert, lt.tracker_reply_alert):
+        return {"kind": "reply", "peers": alert.num_peers}
+    if isinstance(alert, lt.tracker_error_alert):
+        return {"kind": "error", "message": alert.failure_reason() or alert.error_message()}
+    if isinstance(alert, lt.tracker_warning_alert):
+        return {"kind": "warning", "message": alert.message()}
+    if isinstance(alert, lt.scrape_reply_alert):
+        return {"kind": "scrape", "seeds": alert.complete, "leeches": alert.incomplete}
+    return None
+
+
+def report(session, handle, error, heard):
     status = handle.status() if handle else None
     print(json.dumps({
         "port": session.listen_port(),
         "seeding": bool(status and status.is_seeding),
         "uploaded": status.total_payload_upload if status else 0,
         "error": error,
+        "said": heard,
     }), flush=True)
 
 
 def main():
     session = open_session(int(sys.argv[1]), json.loads(sys.argv[2]))
-    handle, error = None, ""
+    handle, error, heard = None, "", []
     while True:
         ready, _, _ = select.select([sys.stdin], [], [], 0.1)
         if ready:
             line = sys.stdin.readline()
             if not line:
                 return
-            handle = add(session, json.loads(line))
+            command = json.loads(line)
+            if "scrape" in command:
+                handle.scrape_tracker()
+            else:
+                handle = add(session, command)
         for alert in session.pop_alerts():
             if isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert)):
                 error = alert.message()
+            words = said(alert)
+            if words:
+                heard = (heard + [words])[-20:]
             print(alert.message(), file=sys.stderr)
-        report(session, handle, error)
+        report(session, handle, error, heard)
 
 
 if __name__ == "__main__":

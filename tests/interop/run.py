@@ -6,7 +6,7 @@
   run.py --samara PATH --long --jobs 1 swarm              crowds with larger files; prints how long they took
   run.py --list
 
-Needs Python, the libtorrent binding, the clients in PATH, and in INTEROP_NODE a folder with npm's `webtorrent`. Ends with the line `N passed, N failed`.
+Needs Python, the libtorrent binding, the clients in PATH, and in INTEROP_NODE a folder with npm's `webtorrent`, which brings `bittorrent-tracker`. Ends with the line `N passed, N failed`.
 """
 import argparse
 import os
@@ -18,11 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cases import crash, hostile, metadata, signalling, swarm, transfer  # noqa: E402
+from cases import crash, hostile, metadata, signalling, swarm, trackers, transfer  # noqa: E402
 from harness.data import Samples  # noqa: E402
 from harness.registry import CASES, run_all  # noqa: E402
 
-PROGRAMS = ("transmission-daemon", "transmission-show", "aria2c", "qbittorrent-nox", "chromium", "node")
+PROGRAMS = ("transmission-daemon", "transmission-show", "aria2c", "qbittorrent-nox", "chromium", "node",
+            "opentracker")
 
 
 def arguments():
@@ -49,6 +50,7 @@ def register(args, samples):
     crash.register()
     swarm.register(args.long)
     signalling.register(samples)
+    trackers.register(samples)
 
 
 def report(lock):

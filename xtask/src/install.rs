@@ -9,12 +9,13 @@ use anyhow::{Context as _, Result};
 use crate::shell::{in_path, must, program, root, succeeds};
 
 /// Programs under test and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("transmission-daemon", "transmission-daemon"),
     ("transmission-show", "transmission-cli"),
     ("aria2c", "aria2"),
     ("qbittorrent-nox", "qbittorrent-nox"),
     ("chromium", "chromium"),
+    ("opentracker", "opentracker"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("redis-server", "redis-server"),

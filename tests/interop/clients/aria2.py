@@ -16,10 +16,17 @@ class Aria2(Client):
         self.port, self.rpc = free_port(), free_port()
         self.proc = self.lab.spawn(self.label, [
             "aria2c", "--no-conf", "--enable-rpc", f"--rpc-listen-port={self.rpc}", f"--listen-port={self.port}",
-            f"--interface={HOST}", "--enable-dht=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false",
+            f"--interface={HOST}", *self.dht(), "--bt-enable-lpd=false", "--enable-peer-exchange=false",
             "--file-allocation=none", "--seed-ratio=0.0", "--seed-time=9999", "--quiet=true", "--check-integrity=true",
             "--bt-hash-check-seed=true", "--allow-overwrite=true", "--follow-torrent=false"])
         wait_until(self.is_up, 20, "aria2 answers")
+
+    def dht(self):
+        """Off, unless trackers are asked: those of UDP it asks from the socket of its DHT, which knows nobody here."""
+        if not self.ask_trackers:
+            return ["--enable-dht=false"]
+        table = self.lab.dir(f"{self.label}.dht") / "table"
+        return ["--enable-dht=true", f"--dht-listen-port={free_port()}", f"--dht-file-path={table}"]
 
     def is_up(self):
         check(self.proc.poll() is None, "aria2c ended")

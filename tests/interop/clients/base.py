@@ -18,6 +18,7 @@ class Client(ABC):
     magnets = True
     pace = 3  # seconds a small transfer takes with it
     keeps_empty = True  # whether it makes empty files
+    ask_trackers = False  # whether it asks the trackers of the torrent
 
     def __init__(self, lab, label):
         self.lab, self.label = lab, label

@@ -6,7 +6,10 @@ from harness.lab import HOST, Failure, wait_until
 
 
 class Hub:
-    def __init__(self, lab, label="hub"):
+    name = "hub"
+    schemes = ("http",)
+
+    def __init__(self, lab, hashes=(), label="hub"):
         self.lab, self.label = lab, label
 
     def start(self, *options):

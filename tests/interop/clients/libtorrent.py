@@ -30,7 +30,8 @@ class Libtorrent(Client):
         self.wait(20)
 
     def fetch(self, source, folder, peers=()):
-        self.tell(torrent=str(source), dir=str(folder), peers=[p.port for p in peers], trackers=self.trackers)
+        trackers = None if self.ask_trackers else self.trackers
+        self.tell(torrent=str(source), dir=str(folder), peers=[p.port for p in peers], trackers=trackers)
 
     def tell(self, **command):
         self.proc.stdin.write(json.dumps(command).encode() + b"\n")
@@ -50,6 +51,10 @@ class Libtorrent(Client):
 
     def complete(self):
         return self.status().get("seeding", False)
+
+    def said(self, kind):
+        """What trackers said, by the kind of the alert."""
+        return [e for e in self.status().get("said", []) if e["kind"] == kind]
 
     def uploaded(self):
         """Payload bytes that it sent."""

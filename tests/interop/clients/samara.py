@@ -6,7 +6,7 @@ import signal
 from clients.base import Client
 from harness.lab import HOST, Failure, check, wait_until
 
-QUIET = ["--no-dht", "--no-lsd", "--no-pex", "--no-port-map", "--no-trackers"]
+QUIET = ["--no-dht", "--no-lsd", "--no-pex", "--no-port-map"]
 
 
 def binary():
@@ -32,7 +32,7 @@ class Samara(Client):
 
     def net(self, peers):
         state = self.lab.dir(f"{self.label}.state")
-        argv = ["--listen", f"{HOST}:0", "--state-dir", state, *QUIET]
+        argv = ["--listen", f"{HOST}:0", "--state-dir", state, *QUIET, *([] if self.ask_trackers else ["--no-trackers"])]
         for peer in peers:
             argv += ["--peer", f"{HOST}:{peer.port}"]
         return argv
