@@ -1,5 +1,6 @@
 //! What the hub tells of itself: a page for people, JSON, and text for Prometheus. Sums only, nothing of any peer.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use samara_proto::http::server::Reply;
@@ -23,7 +24,9 @@ struct Stats {
     ipv6: Option<Family>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shared_store: Option<SharedStore>,
-    http: Served,
+    /// By transport.
+    #[serde(flatten)]
+    served: BTreeMap<&'static str, Served>,
     http_connections: u64,
     webrtc: Signalling,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +129,7 @@ impl Stats {
             ipv4: shared.is_none().then(|| held.v4.into()),
             ipv6: shared.is_none().then(|| held.v6.into()),
             shared_store: shared.map(Into::into),
-            http: Served::over(site, Transport::Http),
+            served: Transport::ALL.iter().map(|t| (t.name(), Served::over(site, *t))).collect(),
             http_connections: connections(Count::Opened).saturating_sub(connections(Count::Closed)),
             webrtc: Signalling::of(site),
             memory_bytes: ProcessNow::read().map(|now| now.resident_bytes),
@@ -183,8 +186,8 @@ pub(super) fn page(site: &Site, reply: &mut Reply) {
         out,
         "{}<p>{} announces and {} scrapes in {}. Version {}.</p></html>",
         stats.shared_store.as_ref().map_or("", SharedStore::words),
-        stats.http.announces,
-        stats.http.scrapes,
+        stats.served.values().map(|served| served.announces).sum::<u64>(),
+        stats.served.values().map(|served| served.scrapes).sum::<u64>(),
         period(stats.uptime_seconds),
         stats.version
     );

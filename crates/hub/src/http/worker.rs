@@ -29,6 +29,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How long a stopping hub waits for answers to be taken.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Connections accepted in a row; then it is the turn of those that are there.
+const ACCEPTS: usize = 64;
+
 /// So many connections are looked at to find one to give up when there are too many.
 const CANDIDATES: usize = 16;
 
@@ -80,6 +83,9 @@ pub(crate) struct Worker<F> {
     max_connections: usize,
     /// Where the search for a connection to give up goes on.
     hand: usize,
+    /// Connections that have to be driven again, and whether more may wait to be accepted.
+    again: Vec<usize>,
+    crowded: bool,
     /// Accepting failed, mostly for want of descriptors, and is tried again later.
     blocked: bool,
 }
@@ -120,6 +126,8 @@ impl<F: Front> Worker<F> {
             waker,
             max_connections,
             hand: 0,
+            again: Vec::new(),
+            crowded: false,
             blocked: false,
         })
     }
@@ -150,8 +158,7 @@ impl<F: Front> Worker<F> {
     }
 
     fn turn(&mut self, events: &mut Events, next_sweep: &mut Time) -> io::Result<()> {
-        let idle = self.sockets.is_empty() && !self.blocked;
-        match self.poll.poll(events, (!idle).then_some(SWEEP)) {
+        match self.poll.poll(events, self.patience()) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
@@ -165,6 +172,7 @@ impl<F: Front> Worker<F> {
                 Token(key) => self.drive(key, event.is_read_closed(), now),
             }
         }
+        self.go_on(now);
         if now >= *next_sweep {
             *next_sweep = now + SWEEP;
             self.sweep(now);
@@ -172,8 +180,26 @@ impl<F: Front> Worker<F> {
         Ok(())
     }
 
+    /// How long to wait for something to happen.
+    fn patience(&self) -> Option<Duration> {
+        let idle = self.sockets.is_empty() && !self.blocked;
+        let more = self.crowded || !self.again.is_empty();
+        if more { Some(Duration::ZERO) } else { (!idle).then_some(SWEEP) }
+    }
+
+    /// Does what was left for others to have their turn. The system will not tell of it again.
+    fn go_on(&mut self, now: Time) {
+        for key in std::mem::take(&mut self.again) {
+            self.drive(key, true, now);
+        }
+        if std::mem::take(&mut self.crowded) {
+            (0..self.listeners.len()).for_each(|i| self.accept(i, now));
+        }
+    }
+
     fn accept(&mut self, listener: usize, now: Time) {
-        while let Some((listener, encrypted)) = self.listeners.get(listener) {
+        for _ in 0..ACCEPTS {
+            let Some((listener, encrypted)) = self.listeners.get(listener) else { return };
             let encrypted = *encrypted;
             match listener.accept() {
                 Ok((stream, addr)) => self.admit(stream, addr.ip(), encrypted, now),
@@ -189,6 +215,7 @@ impl<F: Front> Worker<F> {
                 }
             }
         }
+        self.crowded = true;
     }
 
     fn admit(&mut self, stream: TcpStream, sender: IpAddr, encrypted: bool, now: Time) {
@@ -203,6 +230,7 @@ impl<F: Front> Worker<F> {
         self.server.handler.asked_by(socket.sender, entry.key());
         match socket.drive(now, false, &mut self.server, &mut self.room) {
             Fate::Stays => {}
+            Fate::Continues => self.again.push(entry.key()),
             Fate::Ends => return self.server.handler.count(Count::Closed, 1),
             Fate::Leaves => return self.server.handler.take_over(socket.into_gone()),
         }
@@ -244,8 +272,10 @@ impl<F: Front> Worker<F> {
     }
 
     fn settle(&mut self, key: usize, fate: Fate) {
-        if fate == Fate::Stays {
-            return;
+        match fate {
+            Fate::Stays => return,
+            Fate::Continues => return self.again.push(key),
+            Fate::Ends | Fate::Leaves => {}
         }
         let mut socket = self.sockets.remove(key);
         if fate == Fate::Ends {

@@ -152,6 +152,22 @@ fn a_connection_leaves_with_what_came_behind() {
     read_to(&mut stream, "of us");
 }
 
+#[test]
+fn who_asks_for_much_is_answered_in_turns() {
+    let rig = Rig::start(Limits::default());
+    // All of it is there before any of it is read, so that the system tells of it only once.
+    let paths = [&["/later"][..], &["/a"; 1000], &["/last"]].concat();
+    let mut stream = rig.ask(&paths);
+    let promise = rig.promises.recv().unwrap();
+    read_to(&mut rig.ask(&["/b"]), "/b\n");
+    promise.keep(answer("now"));
+    let text = read_to(&mut io::BufReader::new(&mut stream), "/last\n");
+    assert_eq!(text.matches("HTTP/1.1 200").count(), paths.len());
+    // More at once than are accepted in a row.
+    let crowd: Vec<_> = (0..90).map(|_| rig.ask(&["/c"])).collect();
+    crowd.into_iter().for_each(|mut one| _ = read_to(&mut one, "/c\n"));
+}
+
 /// A certificate for `t`, and what serves it.
 fn certificate() -> (CertificateDer<'static>, ServerConfig) {
     let made = rcgen::generate_simple_self_signed(vec![String::from("t")]).unwrap();
