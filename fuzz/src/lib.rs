@@ -23,6 +23,7 @@ pub mod torrent_machine;
 pub mod tracker_http;
 pub mod tracker_lists;
 pub mod tracker_udp;
+pub mod udp_server;
 pub mod ut_metadata;
 pub mod wire_split;
 
@@ -49,6 +50,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("tracker_http", tracker_http::run),
     ("tracker_lists", tracker_lists::run),
     ("tracker_udp", tracker_udp::run),
+    ("udp_server", udp_server::run),
     ("ut_metadata", ut_metadata::run),
     ("wire_split", wire_split::run),
 ];

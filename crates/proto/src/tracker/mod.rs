@@ -18,6 +18,7 @@ mod text;
 pub mod types;
 pub mod udp;
 pub mod udp_client;
+pub mod udp_server;
 pub mod url;
 
 pub use types::{AnnounceRequest, AnnounceResponse, Event, Failure, Family, MAX_PEERS, Retry, ScrapeStats};
