@@ -49,5 +49,8 @@ fn tell(hub: &Hub, ui: &mut Ui) -> std::io::Result<()> {
     for addr in hub.https() {
         ui.event(&Event::Listening { addr: *addr, transports: &["https"] })?;
     }
+    for addr in hub.udp() {
+        ui.event(&Event::Listening { addr: *addr, transports: &["udp"] })?;
+    }
     Ok(())
 }

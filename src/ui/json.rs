@@ -18,7 +18,7 @@ pub(crate) enum Event<'a> {
     Listening {
         /// With the port that was really taken.
         addr: SocketAddr,
-        /// Of `tcp`, `utp`.
+        /// Of `tcp`, `utp`, `http`, `udp`.
         transports: &'a [&'a str],
     },
     /// What the torrent is, as soon as that is known.

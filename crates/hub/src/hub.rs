@@ -1,12 +1,13 @@
 //! Starting and stopping: binds, spawns the threads, and ends them again.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use samara_proto::http::server::Limits;
 use samara_proto::swarms::Stats;
+use samara_proto::tracker::udp_server::ConnectionIds;
 
 use crate::access::Access;
 use crate::clock::Clock;
@@ -19,6 +20,7 @@ use crate::sockets;
 use crate::state;
 use crate::store::Store;
 use crate::tls;
+use crate::udp;
 use crate::watch::{Nudge, Watched, Watcher};
 use crate::ws::{Door, Switchboard};
 
@@ -54,10 +56,12 @@ pub enum StartError {
 pub struct Hub {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
+    udp: Vec<SocketAddr>,
     site: Arc<Site>,
     keepers: Vec<Keeper>,
     stoppers: Vec<Stopper>,
     door: Arc<Door>,
+    udp_stoppers: Vec<udp::Stopper>,
     threads: Vec<JoinHandle<()>>,
     /// The watching thread ends with it.
     nudge: Option<Nudge>,
@@ -97,10 +101,16 @@ impl Hub {
             keepers: Vec::new(),
             stoppers: Vec::new(),
             door: board.door(),
+            udp: Vec::new(),
+            udp_stoppers: Vec::new(),
             threads: Vec::new(),
             nudge: None,
         };
         let shares = hub.bind_http()?;
+        let datagrams = hub.bind_udp()?;
+        if hub.http.is_empty() && hub.https.is_empty() && hub.udp.is_empty() {
+            return Err(StartError::Nowhere);
+        }
         let connections = MAX_CONNECTIONS.min(sockets::raise_limit() / shares.len().max(1));
         config.state.iter().for_each(|path| state::load(&hub.site.store, clock, path));
         hub.keep()?;
@@ -121,6 +131,7 @@ impl Hub {
                 }
             })?);
         }
+        hub.answer_udp(datagrams)?;
         Ok(hub)
     }
 
@@ -129,21 +140,47 @@ impl Hub {
         let config = &self.site.config;
         let mut shares: Vec<_> = (0..config.workers).map(|_| Listeners::default()).collect();
         for addr in &config.http {
-            let Some(bound) = bind(config, "HTTP", *addr)? else { continue };
+            let Some(bound) = bind(config, "HTTP", *addr, sockets::tcp)? else { continue };
             self.http
                 .extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over HTTP")));
             shares.iter_mut().zip(bound).for_each(|(share, listener)| share.plain.push(listener));
         }
         for addr in &config.https {
-            let Some(bound) = bind(config, "HTTPS", *addr)? else { continue };
+            let Some(bound) = bind(config, "HTTPS", *addr, sockets::tcp)? else { continue };
             self.https
                 .extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over HTTPS")));
             shares.iter_mut().zip(bound).for_each(|(share, listener)| share.encrypted.push(listener));
         }
-        if self.http.is_empty() && self.https.is_empty() {
-            return Err(StartError::Nowhere);
-        }
         Ok(shares)
+    }
+
+    /// Sockets at every address for each worker.
+    fn bind_udp(&mut self) -> Result<Vec<Vec<UdpSocket>>, StartError> {
+        let config = &self.site.config;
+        let mut shares: Vec<_> = (0..config.workers).map(|_| Vec::new()).collect();
+        for addr in &config.udp {
+            let Some(bound) = bind(config, "UDP", *addr, sockets::udp)? else { continue };
+            self.udp.extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over UDP")));
+            shares.iter_mut().zip(bound).for_each(|(share, socket)| share.push(socket));
+        }
+        shares.retain(|share| !share.is_empty());
+        Ok(shares)
+    }
+
+    fn answer_udp(&mut self, shares: Vec<Vec<UdpSocket>>) -> io::Result<()> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(io::Error::other)?;
+        for (i, sockets) in shares.into_iter().enumerate() {
+            let service = udp::Service::new(&self.site, ConnectionIds::new(secret));
+            let worker = udp::Worker::new(sockets, service, self.site.clock)?;
+            self.udp_stoppers.push(worker.stopper());
+            self.threads.push(thread::Builder::new().name(format!("udp-{i}")).spawn(move || {
+                if let Err(error) = worker.run() {
+                    tracing::error!(%error, "a worker of the UDP front end failed");
+                }
+            })?);
+        }
+        Ok(())
     }
 
     /// Has silent peers forgotten, and the others saved from time to time.
@@ -174,6 +211,16 @@ impl Hub {
         &self.https
     }
 
+    /// Where it answers over UDP.
+    pub fn udp(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
     /// Reads lists and certificates again, changed or not, without keeping anybody waiting. What cannot be used is logged, and what was
     /// read before stays in force.
     pub fn reload(&self) {
@@ -185,6 +232,7 @@ impl Hub {
         tracing::info!("stops");
         self.stoppers.iter().for_each(Stopper::stop);
         self.door.stop();
+        self.udp_stoppers.iter().for_each(udp::Stopper::stop);
         self.nudge = None;
         for thread in self.threads {
             let _ = thread.join();
@@ -206,13 +254,14 @@ fn save(site: &Site) {
     }
 }
 
-/// A listener for each worker; `None` where a default address need not exist.
-fn bind(
+/// A socket for each worker; `None` where a default address need not exist.
+fn bind<T>(
     config: &Config,
     protocol: &'static str,
     addr: SocketAddr,
-) -> Result<Option<Vec<TcpListener>>, StartError> {
-    match sockets::tcp(addr, config.workers.into()) {
+    open: fn(SocketAddr, usize) -> io::Result<Vec<T>>,
+) -> Result<Option<Vec<T>>, StartError> {
+    match open(addr, config.workers.into()) {
         Ok(bound) => Ok(Some(bound)),
         // A machine without IPv6 still has the other default.
         Err(cause)

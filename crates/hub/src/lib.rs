@@ -18,6 +18,7 @@ mod sockets;
 mod state;
 mod store;
 mod tls;
+mod udp;
 mod watch;
 mod ws;
 

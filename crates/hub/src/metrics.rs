@@ -12,14 +12,16 @@ use crate::access::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
+    Udp,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 1] = [Self::Http];
+    pub(crate) const ALL: [Self; 2] = [Self::Http, Self::Udp];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Udp => "udp",
         }
     }
 }
@@ -46,9 +48,13 @@ pub(crate) enum Count {
     /// HTTP requests of any kind, and those that were answered by an error's status.
     Requests,
     Errors,
+    /// UDP connects that were answered, requests without an id of their sender's, answers that the system did not take.
+    Connects,
+    Forged,
+    Unsent,
 }
 
-const PLAIN: usize = 10;
+const PLAIN: usize = 13;
 
 impl Count {
     const fn index(self) -> usize {
@@ -63,6 +69,9 @@ impl Count {
             Self::Requests => 7,
             Self::Errors => 8,
             Self::Unavailable => 9,
+            Self::Connects => 10,
+            Self::Forged => 11,
+            Self::Unsent => 12,
             Self::Refused(refusal) => PLAIN + refusal as usize,
         }
     }
@@ -131,6 +140,20 @@ impl Books {
             "counter",
             "HTTP answers with a status of 400 or more.",
             http(Count::Errors),
+        );
+        let udp = |what| self.sum(Transport::Udp, what);
+        out.single("udp_connects_total", "counter", "Connects over UDP.", udp(Count::Connects));
+        out.single(
+            "udp_forged_total",
+            "counter",
+            "Requests over UDP without a connection id of their sender's.",
+            udp(Count::Forged),
+        );
+        out.single(
+            "udp_unsent_total",
+            "counter",
+            "Answers that the system did not send.",
+            udp(Count::Unsent),
         );
         let (opened, closed) = (http(Count::Opened), http(Count::Closed));
         out.single("http_connections_total", "counter", "Connections that were accepted.", opened);

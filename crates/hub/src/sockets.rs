@@ -4,7 +4,7 @@
 //! are never seen as mapped addresses.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -55,6 +55,33 @@ pub(crate) fn tcp(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>
     Ok(all)
 }
 
+/// Bytes of datagrams that may wait: some thousand announces. Linux cuts it to `net.core.rmem_max`.
+const QUEUE: usize = 4 << 20;
+
+/// `count` UDP sockets at one address; else as [`tcp`].
+///
+/// # Errors
+/// If the address is taken, or is not of this machine.
+pub(crate) fn udp(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+    let first = UdpSocket::from(open(addr, Type::DGRAM, Protocol::UDP)?);
+    let addr = first.local_addr()?;
+    let mut all = vec![first];
+    while all.len() < count {
+        all.push(if SHARES {
+            bound(addr, Type::DGRAM, Protocol::UDP, true)?.into()
+        } else {
+            all[0].try_clone()?
+        });
+    }
+    for socket in &all {
+        let socket = socket2::SockRef::from(socket);
+        // As large as the system allows.
+        let _ = socket.set_recv_buffer_size(QUEUE);
+        let _ = socket.set_send_buffer_size(QUEUE);
+    }
+    Ok(all)
+}
+
 fn listen(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -101,6 +128,15 @@ mod tests {
         let addr = all[0].local_addr().unwrap();
         assert!(all.iter().all(|l| l.local_addr().unwrap() == addr));
         assert_eq!(tcp(addr, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn udp_may_have_the_port_of_tcp() {
+        let listener = tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let addr = listener[0].local_addr().unwrap();
+        let all = udp(addr, 3).unwrap();
+        assert!(all.iter().all(|socket| socket.local_addr().unwrap() == addr));
+        assert_eq!(udp(addr, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// Where to answer over HTTPS; not without the two below.
     pub https: Vec<SocketAddr>,
+    /// Where to answer over UDP.
+    pub udp: Vec<SocketAddr>,
     /// The certificate for HTTPS.
     pub tls_cert: Option<PathBuf>,
     /// Its key.
@@ -116,9 +118,10 @@ impl Config {
     /// If a setting has an impossible value.
     pub fn new(set: Options) -> Result<Self, ConfigError> {
         let mut set = set;
-        let default_addresses = set.http.is_none() && set.https.is_none();
+        let default_addresses = set.http.is_none() && set.https.is_none() && set.udp.is_none();
         if !default_addresses {
             set.http.get_or_insert_default();
+            set.udp.get_or_insert_default();
         }
         check_tls(&set)?;
         check_store(&set)?;
@@ -132,6 +135,7 @@ impl Config {
         Ok(Self {
             http: set.http.unwrap_or_default(),
             https: set.https.unwrap_or_default(),
+            udp: set.udp.unwrap_or_default(),
             tls_cert: set.tls_cert,
             tls_key: set.tls_key,
             default_addresses,

@@ -50,6 +50,12 @@ options! {
     #[arg(help_heading = "Addresses", hide_env_values = true)]
     http: Vec<SocketAddr> = default("[\"[::]:6969\", \"0.0.0.0:6969\"]"),
 
+    /// Where to answer over UDP; may be the address and port of HTTP
+    /// [default: port 6969 of all addresses, IPv4 and IPv6]
+    #[arg(long, value_name = "ADDR:PORT", env = "SAMARA_HUB_UDP", value_delimiter = ',')]
+    #[arg(help_heading = "Addresses", hide_env_values = true)]
+    udp: Vec<SocketAddr> = default("[\"[::]:6969\", \"0.0.0.0:6969\"]"),
+
     /// Where to answer over HTTPS; needs a certificate and a key [default: nowhere]
     #[arg(long, value_name = "ADDR:PORT", env = "SAMARA_HUB_HTTPS", value_delimiter = ',')]
     #[arg(help_heading = "Addresses", hide_env_values = true)]

@@ -140,7 +140,9 @@ fn a_certificate_its_key_and_an_address_come_together() {
 #[test]
 fn naming_one_address_replaces_all_defaults() {
     let config = Config::new(flags(&["--http", "127.0.0.1:0"])).unwrap();
-    assert_eq!(config.http.len(), 1);
+    assert_eq!((config.http.len(), config.udp.len()), (1, 0));
+    let config = Config::new(flags(&["--udp", "127.0.0.1:0"])).unwrap();
+    assert_eq!((config.http.len(), config.udp.len()), (0, 1));
     assert!(!config.default_addresses && Config::new(Options::default()).unwrap().default_addresses);
 }
 
