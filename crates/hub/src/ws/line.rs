@@ -12,7 +12,7 @@ use tungstenite::{Bytes, Error, Message, WebSocket};
 
 use crate::http::Channel;
 
-/// Bytes read by one call. An announce with five offers takes three of them.
+/// Bytes read by one call. An announce with five offers takes two of them.
 const READ: usize = 4 * 1024;
 
 /// Most bytes that wait for a client to read; then it is dropped. A hundred offers of usual size.
