@@ -14,13 +14,14 @@ use std::{fmt, io};
 use samara_proto::ids::WireHash;
 use samara_proto::redis::swarm::{Query, Rules};
 use samara_proto::siphash::Key;
-use samara_proto::swarms::{self, Announce, Ask, Counts, Cursor, Saved, Stats, Swarms};
+use samara_proto::swarms::{self, Announce, Ask, Counts, Cursor, Event, Saved, Stats, Swarms};
 use samara_proto::time::Time;
 use samara_proto::tracker::Family;
 
 use crate::clock::Clock;
 use crate::config::{Config, Place};
-use crate::remote::{Condition, Outcome, Question, Remote, Settings};
+use crate::remote::{Condition, Question, Remote, Settings};
+pub(crate) use crate::remote::{Outcome, WhenAllKnown};
 
 /// Shards for each worker: two of them want the same one at the same time once in many times.
 const SHARDS_PER_WORKER: usize = 8;
@@ -54,6 +55,9 @@ pub(crate) struct Unavailable;
 
 /// What an announce leads to when it comes later: what is told, and the packed peers.
 pub(crate) type WhenTold = Box<dyn FnOnce(Result<(Told, Vec<u8>), Unavailable>) + Send>;
+
+/// What an announce to both families leads to when it comes later: the interval, and what is known.
+pub(crate) type WhenBoth = Box<dyn FnOnce(Result<(u32, Outcome<'_>), Unavailable>) + Send>;
 
 /// What a scrape leads to when it comes later: the sizes, in the order of asking.
 pub(crate) type WhenCounted = Box<dyn FnOnce(Result<Vec<Counts>, Unavailable>) + Send>;
@@ -142,21 +146,48 @@ impl Store {
         Asked::Done(Told { interval, counts })
     }
 
-    /// Packs peers without an announce: see [`Swarms::peers`].
-    pub(crate) fn peers(
+    /// The same, and packs peers of the other family into `other` where their own do not suffice.
+    pub(crate) fn announce_to_both(
         &self,
         now: Time,
-        ask: &Ask,
-        peers: &mut [u8],
-        later: impl FnOnce() -> WhenTold,
-    ) -> Asked<Told> {
-        let interval = self.interval(now, 0);
+        announce: &Announce,
+        own: &mut [u8],
+        other: &mut [u8],
+        later: impl FnOnce() -> WhenBoth,
+    ) -> Asked<(u32, [Counts; 2])> {
+        let interval = self.interval(now, announce.peer.port());
         if let Some(remote) = &self.remote {
-            remote.ask(one(Query::Ask(*ask), interval, later()));
+            let (query, then) = (Query::Announce { announce: *announce, both: true }, later());
+            let known = move |outcome: Result<Outcome<'_>, Unavailable>| then(outcome.map(|o| (interval, o)));
+            remote.ask(Question::One(query, Box::new(known)));
             return Asked::Later;
         }
-        let counts = self.shard(&ask.hash).peers(now, ask, peers);
-        Asked::Done(Told { interval, counts })
+        let family = Family::of(announce.peer.ip());
+        let mut shard = self.shard(&announce.hash);
+        let mine = shard.announce(now, announce, own);
+        // Who leaves is told of nobody.
+        let want = if announce.event == Event::Stopped { 0 } else { announce.want };
+        let want = want.saturating_sub(mine.peers / family.peer_len());
+        let ask = Ask { hash: announce.hash, family: family.other(), role: announce.role, want };
+        Asked::Done((interval, [mine, shard.peers(now, &ask, other)]))
+    }
+
+    /// The sizes of swarms, IPv4 and IPv6, into `counts`, one for each hash.
+    pub(crate) fn sizes(
+        &self,
+        hashes: &[WireHash],
+        counts: &mut Vec<[Counts; 2]>,
+        later: impl FnOnce() -> WhenAllKnown,
+    ) -> Asked<()> {
+        if let Some(remote) = &self.remote {
+            remote.ask(Question::Sizes(hashes.to_vec(), later()));
+            return Asked::Later;
+        }
+        counts.extend(hashes.iter().map(|hash| {
+            let shard = self.shard(hash);
+            [Family::V4, Family::V6].map(|family| shard.scrape(hash, family))
+        }));
+        Asked::Done(())
     }
 
     /// The sizes of swarms in one family, into `counts`, one for each hash.
@@ -277,7 +308,7 @@ mod tests {
     use std::collections::HashSet;
     use std::net::SocketAddr;
 
-    use samara_proto::swarms::{Event, Role};
+    use samara_proto::swarms::Role;
 
     use super::*;
     use crate::config::Options;
@@ -312,10 +343,16 @@ mod tests {
         assert_eq!(counts.iter().map(|c| c.complete).collect::<Vec<_>>(), [1, 0, 1]);
         let stats = store.stats();
         assert_eq!((stats.v4.swarms, stats.v4.leeches, stats.v6.seeds), (100, 100, 100));
-        let mut out = [0; 36];
-        let ask = Ask { hash: hashes[0], family: Family::V6, role: Role::Leech, want: 9 };
-        let asked = store.peers(clock.now(), &ask, &mut out, || unreachable!());
-        assert!(matches!(asked, Asked::Done(told) if told.counts.peers == 18));
+        let (mut own, mut other) = ([0; 36], [0; 36]);
+        let (hash, peer) = (hashes[0], "192.0.2.2:2".parse().unwrap());
+        let announce = Announce { hash, peer, event: Event::None, role: Role::Leech, want: 9 };
+        let asked = store.announce_to_both(clock.now(), &announce, &mut own, &mut other, || unreachable!());
+        let Asked::Done((_, [mine, others])) = asked else { panic!("in memory nothing is late") };
+        assert_eq!((mine.peers, others.peers, others.complete), (6, 18, 1));
+        let mut sizes = Vec::new();
+        store.sizes(&hashes, &mut sizes, || unreachable!());
+        let seeds = |counts: &[Counts; 2]| counts.map(|c| c.complete);
+        assert_eq!(sizes.iter().map(seeds).collect::<Vec<_>>(), [[1, 1], [0, 0], [1, 1]]);
     }
 
     #[test]

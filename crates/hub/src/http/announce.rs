@@ -50,7 +50,7 @@ pub(crate) struct Announcer {
     pub(super) gate: Gate,
     pub(super) tally: Arc<Tally>,
     found: Found,
-    counts: [Vec<Counts>; 2],
+    sizes: Vec<[Counts; 2]>,
     hashes: Vec<WireHash>,
 }
 
@@ -126,7 +126,7 @@ impl Announcer {
             found: Found::new(site.config.max_numwant as usize),
             site: Arc::clone(site),
             tally,
-            counts: Default::default(),
+            sizes: Vec::new(),
             hashes: Vec::new(),
         }
     }
@@ -177,7 +177,7 @@ impl Announcer {
     ) -> Result<(), Fault> {
         let announce = self.announced(question)?;
         self.tally.add(Count::Announces, 1);
-        let asked = self.found.ask(&self.site, now, &announce, || {
+        let asked = self.found.ask(&self.site.store, now, &announce, || {
             let (promise, question, site) = (desk.promise(reply), *question, Arc::clone(&self.site));
             Box::new(move |found| promise.keep(late(&site, &question, found)))
         });
@@ -232,7 +232,7 @@ impl Announcer {
             }
         }
         self.tally.add(Count::Scrapes, 1);
-        scrape::answer(&self.site, &self.hashes, &mut self.counts, desk, reply);
+        scrape::answer(&self.site, &self.hashes, &mut self.sizes, desk, reply);
         Ok(())
     }
 

@@ -11,79 +11,43 @@ use samara_proto::http::server::{Reply, Status};
 use samara_proto::ids::WireHash;
 use samara_proto::swarms::Counts;
 use samara_proto::time::Time;
+use samara_proto::tracker::ScrapeStats;
 use samara_proto::tracker::http::{write_failure, write_scrape};
-use samara_proto::tracker::{Family, ScrapeStats};
 
 use super::announce::{BENCODING, Fault};
-use super::front::{Answer, Desk, Promise};
+use super::found::sum;
+use super::front::{Answer, Desk};
 use crate::access::Gate;
 use crate::site::Site;
-use crate::store::{Asked, Unavailable, WhenCounted};
+use crate::store::{Asked, Unavailable};
 
 /// Answers a scrape of `hashes`, or promises to; `room` is used again and again.
 pub(super) fn answer(
     site: &Arc<Site>,
     hashes: &[WireHash],
-    room: &mut [Vec<Counts>; 2],
+    room: &mut Vec<[Counts; 2]>,
     desk: &mut Desk,
     reply: &mut Reply,
 ) {
-    let [v4, v6] = room;
-    v4.clear();
-    v6.clear();
-    let first = ask(site, hashes, Family::V4, v4, || {
-        let (site, hashes, promise) = (Arc::clone(site), hashes.to_vec(), desk.promise(reply));
-        Box::new(move |counted| v4_late(&site, hashes, counted, promise))
+    room.clear();
+    let asked = site.store.sizes(hashes, room, || {
+        let (hashes, promise) = (hashes.to_vec(), desk.promise(reply));
+        Box::new(move |sizes: Result<&[[Counts; 2]], Unavailable>| {
+            promise.keep(match sizes {
+                Ok(sizes) => counted(&hashes, sizes),
+                Err(why) => unavailable(why),
+            });
+        })
     });
-    if first == Asked::Later {
-        return;
-    }
-    let second =
-        ask(site, hashes, Family::V6, v6, || v6_late(hashes.to_vec(), v4.clone(), desk.promise(reply)));
-    if second == Asked::Done(()) {
+    if asked == Asked::Done(()) {
         reply.content_type = BENCODING;
-        write(hashes, v4, v6, &mut reply.body);
+        write(hashes, room, &mut reply.body);
     }
 }
 
-fn ask(
-    site: &Site,
-    hashes: &[WireHash],
-    family: Family,
-    counts: &mut Vec<Counts>,
-    later: impl FnOnce() -> WhenCounted,
-) -> Asked<()> {
-    site.store.scrape(hashes.iter().copied(), family, counts, later)
-}
-
-/// The first answer came late: asks for the second.
-fn v4_late(site: &Site, hashes: Vec<WireHash>, v4: Result<Vec<Counts>, Unavailable>, promise: Promise) {
-    let v4 = match v4 {
-        Ok(v4) => v4,
-        Err(why) => return promise.keep(unavailable(why)),
-    };
-    let (mut v6, mut promise) = (Vec::new(), Some(promise));
-    let second = ask(site, &hashes, Family::V6, &mut v6, || match promise.take() {
-        Some(promise) => v6_late(hashes.clone(), v4.clone(), promise),
-        None => Box::new(|_| ()),
-    });
-    if let (Asked::Done(()), Some(promise)) = (second, promise) {
-        promise.keep(counted(&hashes, &v4, &v6));
-    }
-}
-
-fn v6_late(hashes: Vec<WireHash>, v4: Vec<Counts>, promise: Promise) -> WhenCounted {
-    Box::new(move |v6| {
-        promise.keep(match v6 {
-            Ok(v6) => counted(&hashes, &v4, &v6),
-            Err(why) => unavailable(why),
-        });
-    })
-}
-
-fn counted(hashes: &[WireHash], v4: &[Counts], v6: &[Counts]) -> Answer {
+fn counted(hashes: &[WireHash], sizes: &[[Counts; 2]]) -> Answer {
     let mut body = Vec::new();
-    write(hashes, v4, v6, &mut body);
+    write(hashes, sizes, &mut body);
     Answer { status: Status::Ok, content_type: BENCODING, body }
 }
 
@@ -132,18 +96,10 @@ fn walk(site: &Site, gate: &mut Gate) -> Vec<u8> {
     out
 }
 
-fn write(hashes: &[WireHash], v4: &[Counts], v6: &[Counts], out: &mut Vec<u8>) {
-    let both = v4.iter().zip(v6).map(|(v4, v6)| sum(v4, v6));
-    let mut files: Vec<_> = hashes.iter().copied().zip(both).collect();
+fn write(hashes: &[WireHash], sizes: &[[Counts; 2]], out: &mut Vec<u8>) {
+    let sums = sizes.iter().map(|[v4, v6]| sum(v4, v6));
+    let mut files: Vec<_> = hashes.iter().copied().zip(sums).collect();
     write_scrape(out, &mut files);
-}
-
-const fn sum(a: &Counts, b: &Counts) -> ScrapeStats {
-    add(&stats(a), &stats(b))
-}
-
-const fn stats(counts: &Counts) -> ScrapeStats {
-    ScrapeStats { complete: counts.complete, downloaded: counts.downloaded, incomplete: counts.incomplete }
 }
 
 const fn add(a: &ScrapeStats, b: &ScrapeStats) -> ScrapeStats {

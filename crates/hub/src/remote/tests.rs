@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use samara_proto::ids::WireHash;
 use samara_proto::rng::Rng;
-use samara_proto::swarms::{Announce, Ask, Counts, Event, Role};
+use samara_proto::swarms::{Announce, Counts, Event, Role};
 use samara_proto::tracker::Family;
 
 use crate::clock::Clock;
@@ -75,20 +75,30 @@ impl Site {
         }
     }
 
+    /// Asks without being entered.
     fn ask(&self, n: u8, family: Family, role: Role) -> Outcome {
+        let peer = if family == Family::V4 { "192.0.2.250:0" } else { "[2001:db8::ffff]:0" };
+        self.announce(n, peer, Event::None, role)
+    }
+
+    /// Announces, and says how many peers of both families are told, and what is known of both.
+    fn announce_to_both(&self, announce: &Announce) -> Result<[(Counts, Vec<SocketAddr>); 2], Unavailable> {
         let (sender, receiver) = sync_channel(1);
-        let ask = Ask { hash: WireHash([n; 20]), family, role, want: 50 };
-        let mut room = vec![0; 200 * 18];
-        let asked = self
-            .store
-            .peers(self.clock.now(), &ask, &mut room, || Box::new(move |told| sender.send(told).unwrap()));
-        match asked {
-            Asked::Done(told) => Ok(read(told, &room, family)),
-            Asked::Later => receiver
-                .recv_timeout(SOON)
-                .expect("an outcome")
-                .map(|(told, peers)| read(told, &peers, family)),
-        }
+        let family = Family::of(announce.peer.ip());
+        let (mut own, mut other) = (vec![0; 200 * 18], vec![0; 200 * 18]);
+        let asked = self.store.announce_to_both(self.clock.now(), announce, &mut own, &mut other, || {
+            Box::new(move |outcome| {
+                let parts =
+                    outcome.map(|(_, o)| [o.own, o.other].map(|(counts, peers)| (counts, peers.to_vec())));
+                sender.send(parts).unwrap();
+            })
+        });
+        let [mine, others] = match asked {
+            Asked::Done((_, [mine, others])) => [(mine, own), (others, other)],
+            Asked::Later => receiver.recv_timeout(SOON).expect("an outcome")?,
+        };
+        let told = |counts| Told { interval: 0, counts };
+        Ok([read(told(mine.0), &mine.1, family), read(told(others.0), &others.1, family.other())])
     }
 
     fn scrape(&self, hashes: &[u8], family: Family) -> Result<Vec<[u32; 3]>, Unavailable> {
@@ -240,16 +250,21 @@ fn it_agrees_with_memory() {
         let event = events[rng.index(events.len())];
         let role = Role::new(rng.below(2), event);
         // Mostly all of them, so that both have to say the same.
-        let want = if rng.below(3) == 0 { rng.index(12) } else { 100 };
+        let want = if rng.below(3) == 0 { rng.index(12) } else { 200 };
         let announce = Announce { hash, peer, event, role, want };
-        let (ours, theirs) = (memory.enter(&announce).unwrap(), elsewhere.enter(&announce).unwrap());
-        let sizes = |c: &Counts| (c.complete, c.incomplete, c.peers);
-        assert_eq!(sizes(&ours.0), sizes(&theirs.0), "step {step}: {announce:?}");
-        let set = |peers: &[SocketAddr]| peers.iter().copied().collect::<HashSet<_>>();
-        assert_eq!(set(&theirs.1).len(), theirs.1.len());
-        assert!(!theirs.1.contains(&peer));
-        if want == 100 {
-            assert_eq!(set(&ours.1), set(&theirs.1), "step {step}: {announce:?}");
+        let both = |site: &Site| match step % 2 {
+            0 => site.announce_to_both(&announce).unwrap().to_vec(),
+            _ => vec![site.enter(&announce).unwrap()],
+        };
+        for (ours, theirs) in both(&memory).iter().zip(&both(&elsewhere)) {
+            let sizes = |c: &Counts| (c.complete, c.incomplete, c.peers);
+            assert_eq!(sizes(&ours.0), sizes(&theirs.0), "step {step}: {announce:?}");
+            let set = |peers: &[SocketAddr]| peers.iter().copied().collect::<HashSet<_>>();
+            assert_eq!(set(&theirs.1).len(), theirs.1.len());
+            assert!(!theirs.1.contains(&peer));
+            if want == 200 {
+                assert_eq!(set(&ours.1), set(&theirs.1), "step {step}: {announce:?}");
+            }
         }
         if step % 100 == 0 {
             for family in [Family::V4, Family::V6] {

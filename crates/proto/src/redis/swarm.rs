@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 
 use super::resp::{Malformed, Reply, write_command};
 use crate::ids::WireHash;
-use crate::swarms::{Announce, Ask, Counts, Event, Role};
+use crate::swarms::{Announce, Counts, Event, Role};
 use crate::tracker::types::Family;
 
 /// The script that does everything.
@@ -54,8 +54,6 @@ pub enum Query {
         /// Whether the other family counts, too.
         both: bool,
     },
-    /// Tells of peers of a family, as [`Swarms::peers`](crate::swarms::Swarms::peers) does.
-    Ask(Ask),
     /// Counts both families, IPv4 first.
     Scrape(WireHash),
 }
@@ -65,7 +63,6 @@ impl Query {
     pub fn family(&self) -> Family {
         match self {
             Self::Announce { announce, .. } => Family::of(announce.peer.ip()),
-            Self::Ask(ask) => ask.family,
             Self::Scrape(_) => Family::V4,
         }
     }
@@ -73,7 +70,6 @@ impl Query {
     const fn hash(&self) -> WireHash {
         match self {
             Self::Announce { announce, .. } => announce.hash,
-            Self::Ask(ask) => ask.hash,
             Self::Scrape(hash) => *hash,
         }
     }
@@ -103,12 +99,11 @@ impl Call {
         tail.number(if both { 6 } else { 3 });
         tail.keys(&base, own);
         if both {
-            tail.keys(&base, other(own));
+            tail.keys(&base, own.other());
         }
         match query {
             Query::Announce { announce, .. } => tail.announce(announce),
-            Query::Ask(ask) => tail.question(ask.role, ask.want),
-            Query::Scrape(_) => tail.question(Role::Leech, 0),
+            Query::Scrape(_) => tail.question(),
         }
         tail.number(rules.lifetime.into());
         tail.number(lot.into());
@@ -134,13 +129,6 @@ impl Call {
 /// The command that makes a server know the script.
 pub(crate) fn write_load(out: &mut Vec<u8>) {
     write_command(out, &[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]);
-}
-
-const fn other(family: Family) -> Family {
-    match family {
-        Family::V4 => Family::V6,
-        Family::V6 => Family::V4,
-    }
 }
 
 #[derive(Default)]
@@ -188,13 +176,10 @@ impl Tail {
         self.number(announce.want as u64);
     }
 
-    fn question(&mut self, role: Role, want: usize) {
+    fn question(&mut self) {
         self.bytes(b"");
         self.bytes(b"-");
-        self.number(0);
-        self.number((role != Role::Leech).into());
-        self.number(want as u64);
-        self.number(0);
+        (0..4).for_each(|_| self.number(0));
     }
 }
 
@@ -234,7 +219,7 @@ pub fn read_answer<'a>(reply: &Reply<'a>, own: Family) -> Result<(Told<'a>, Opti
     if rest.is_empty() {
         return Ok((first, None));
     }
-    match read_told(rest, other(own))? {
+    match read_told(rest, own.other())? {
         (second, []) => Ok((first, Some(second))),
         _ => Err(Malformed),
     }

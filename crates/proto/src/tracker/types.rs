@@ -169,6 +169,15 @@ impl Family {
         }
     }
 
+    /// Not this one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
     /// The family of `addr`; an IPv4 address mapped into IPv6 is IPv4.
     pub fn of(addr: IpAddr) -> Self {
         match addr.to_canonical() {
