@@ -84,8 +84,9 @@ fn doc() -> Result<()> {
 
 fn interop() -> Result<()> {
     install::clients()?;
-    // Servers that the hub keeps swarms in; plain `cargo test` leaves these tests out.
+    // Redis, which hubs share; plain `cargo test` leaves these tests out.
     must(cargo(&["test", "--package", "samara-hub", "--lib", "--locked", "remote::", "--", "--ignored"]))?;
+    must(cargo(&["test", "--package", "samara", "--test", "hub_redis", "--locked", "--", "--ignored"]))?;
     let libtorrent = install::libtorrent()?;
     must(cargo(&["build", "--locked", "--bin", "samara"]))?;
     let mut suite = program("python3", &["tests/interop/run.py", "--samara"]);

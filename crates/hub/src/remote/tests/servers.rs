@@ -23,7 +23,7 @@ fn free_port() -> u16 {
 }
 
 /// Waits until `done`, but not forever.
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
