@@ -12,7 +12,7 @@ mod rest;
 mod selection;
 mod wake;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub(crate) enum ToTorrent {
     Outgoing { addr: SocketAddr, dialled: Dialled },
     /// A tracker gave these peers.
     Candidates(Vec<SocketAddr>),
+    /// A tracker at `by` sees us at `ip`.
+    Seen { by: IpAddr, ip: IpAddr },
     /// Hashing of what is on disk got this far, in bytes.
     Checking { done: u64, total: u64 },
     /// The storage is open, or will never be.
@@ -378,6 +380,7 @@ impl Owner {
             }
             ToTorrent::Outgoing { addr, dialled } => self.outgoing(addr, dialled),
             ToTorrent::Candidates(addrs) => self.handle(Input::Candidates { source: Source::Tracker, addrs }),
+            ToTorrent::Seen { by, ip } => self.handle(Input::Seen { by, ip }),
             ToTorrent::Checking { done, total } => {
                 self.arrivals.refuse();
                 let _ = self.news.send(TorrentEvent::Checking { done, total });

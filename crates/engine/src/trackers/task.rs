@@ -57,8 +57,16 @@ impl Callers {
 /// Runs until all is said after [`Desk::stop_all`](super::Desk::stop_all).
 pub(crate) async fn run(shared: Arc<Shared>, asker: Asker, fleet: Fleet) {
     let (asker, asks) = (Arc::new(asker), JoinSet::new());
-    let task =
-        Task { shared, asker, fleet, asks, open: HashMap::new(), torrents: BTreeMap::new(), leeches: None };
+    let task = Task {
+        shared,
+        asker,
+        fleet,
+        asks,
+        open: HashMap::new(),
+        torrents: BTreeMap::new(),
+        leeches: None,
+        answering: None,
+    };
     task.run().await;
 }
 
@@ -74,6 +82,8 @@ struct Task {
     torrents: BTreeMap<TorrentKey, Arc<Entry>>,
     /// How many of a swarm are no seeds, as the last report had it.
     leeches: Option<(TorrentKey, u32)>,
+    /// The address of the tracker that answered last.
+    answering: Option<IpAddr>,
 }
 
 impl Task {
@@ -145,6 +155,7 @@ impl Task {
         self.open.remove(&ticket);
         let input = match result {
             Ok(Told { from, answer: Answer::Announce(response), .. }) => {
+                self.answering = Some(from);
                 Input::Answered { ticket, from: Some(from), response: *response }
             }
             Ok(_) => Input::Failed { ticket, problem: Problem::Failed("it answers something else".into()) },
@@ -159,8 +170,7 @@ impl Task {
                 Output::Ask { ticket, torrent, ask } => self.ask(ticket, torrent, *ask),
                 Output::Cancel(ticket) => self.open.remove(&ticket).iter().for_each(AbortHandle::abort),
                 Output::Peers { torrent, peers } => self.peers(torrent, peers),
-                // Peers vote on it with more weight: a tracker is one voice, and may lie.
-                Output::ExternalIp { .. } => {}
+                Output::ExternalIp { torrent, ip } => self.seen(torrent, ip),
                 Output::Report { torrent, report } => self.report(torrent, report),
                 Output::Stopped(torrent) => drop(self.torrents.remove(&torrent)),
             }
@@ -189,6 +199,14 @@ impl Task {
         let event = TorrentEvent::Tracker(Arc::new(report));
         self.shared.news.send((entry.hashes(), event.clone()));
         entry.news.send(event);
+    }
+
+    /// An owner that is busy can do without: many others say the same.
+    fn seen(&self, torrent: TorrentKey, ip: IpAddr) {
+        let entry = self.torrents.get(&torrent).map(|entry| entry.look());
+        if let (Some(Look::Awake(owner)), Some(by)) = (entry, self.answering) {
+            let _ = owner.try_send(ToTorrent::Seen { by, ip });
+        }
     }
 
     /// Whoever is given peers gets them behind this task's back, for it must not wait.

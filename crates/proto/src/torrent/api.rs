@@ -111,6 +111,13 @@ pub enum Input<B> {
         /// The address.
         ip: IpAddr,
     },
+    /// Somebody whom we called, a tracker, sees us at this address: a vote as those of peers are (BEP 24).
+    Seen {
+        /// Who says so.
+        by: IpAddr,
+        /// Our address.
+        ip: IpAddr,
+    },
     /// Whether the program has room for more connections of this torrent, as it has at first. Without it somebody must
     /// go for each who comes.
     Room(bool),

@@ -204,6 +204,7 @@ impl<B> Torrent<B> {
             Input::ConnectFailed { addr } => self.roster.failed(now, addr),
             Input::ConnectDeferred { addr } => self.on_deferred(addr),
             Input::Local { ip } => self.roster.at(ip),
+            Input::Seen { by, ip } => self.roster.vote(by, ip),
             Input::Room(room) => self.room = room,
             Input::Candidates { source, addrs } => self.on_candidates(source, &addrs),
             Input::Peer { peer, event } => self.on_event(peer, event),

@@ -3,7 +3,7 @@
 //! The address of our end of a connection is what the peer sees, if it reaches as far as the peer is: there is no
 //! translator between two of one private network, nor before a public address. Otherwise peers say what they see
 //! (BEP 10 `yourip`), and may lie: whoever makes us believe in an address of its choice chooses whom we prefer. So
-//! only those vote whom *we* called, one vote a network ([`hosts::network`]), at most [`MOST_VOTES`]; an address is
+//! only those vote whom *we* called, trackers (BEP 24) too, one vote a network ([`hosts::network`]), at most [`MOST_VOTES`]; an address is
 //! believed once [`QUORUM`] networks and more than half of all say so. Until then priorities are salted: as random,
 //! though the other end does not come to the same.
 //!

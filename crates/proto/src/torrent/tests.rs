@@ -518,6 +518,7 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
         1 => address().prop_map(|addr| Input::ConnectFailed { addr }),
         1 => address().prop_map(|addr| Input::ConnectDeferred { addr }),
         1 => address().prop_map(|addr| Input::Local { ip: addr.ip() }),
+        1 => (address(), address()).prop_map(|(by, addr)| Input::Seen { by: by.ip(), ip: addr.ip() }),
         1 => any::<bool>().prop_map(Input::Room),
         1 => prop::collection::vec(address(), 0..3)
             .prop_map(|addrs| Input::Candidates { source: Source::Pex, addrs }),
