@@ -138,8 +138,21 @@ impl<'h, 'b> Head<'h, 'b> {
     where
         'b: 'a,
     {
-        let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
+        let target = origin_form(self.target);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Request { method: self.method, path, query, body, headers: self.headers }
+    }
+}
+
+/// A target without scheme and authority, which a client may put in front as if it asked a proxy (RFC 9112 §3.2.2).
+fn origin_form(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
+    let rest = target.split_once("://").map_or("", |(_, rest)| rest);
+    match rest.find(['/', '?']) {
+        Some(at) if rest[at..].starts_with('/') => &rest[at..],
+        _ => target,
     }
 }
 

@@ -92,6 +92,15 @@ fn the_old_version_closes_unless_it_asks_to_stay() {
 }
 
 #[test]
+fn a_target_may_name_the_server() {
+    assert_eq!(talk(&[get("http://host:1/a/b?c=d").as_bytes()]).0, answer("/a/b c=d 0"));
+    assert_eq!(talk(&[get("/a?http://host/b").as_bytes()]).0, answer("/a http://host/b 0"));
+    for odd in ["*", "http://host", "http://host?/a", "host/a"] {
+        assert!(!talk(&[get(odd).as_bytes()]).0.contains("\r\n\r\n/"), "{odd}");
+    }
+}
+
+#[test]
 fn a_head_request_gets_a_head() {
     let (out, _) = talk(&[b"HEAD /abc HTTP/1.1\r\n\r\n"]);
     assert!(out.ends_with("Content-Length: 7\r\n\r\n"), "{out}");
