@@ -20,6 +20,7 @@ pub mod signal;
 pub mod swarms;
 pub mod swarms_file;
 pub mod torrent_machine;
+pub mod tracker_fleet;
 pub mod tracker_http;
 pub mod tracker_lists;
 pub mod tracker_udp;
@@ -47,6 +48,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("swarms", swarms::run),
     ("swarms_file", swarms_file::run),
     ("torrent_machine", torrent_machine::run),
+    ("tracker_fleet", tracker_fleet::run),
     ("tracker_http", tracker_http::run),
     ("tracker_lists", tracker_lists::run),
     ("tracker_udp", tracker_udp::run),

@@ -122,6 +122,8 @@ impl Announcer {
         let range = self.range(ladder);
         for at in from.max(range.start)..range.end {
             match self.standing(now, at) {
+                // Comes again when the other one has ended.
+                Standing::Due if self.is_held(self.list[at].id) => return self.ladders[ladder].rest(NEVER),
                 Standing::Due => return self.try_tracker(now, ladder, at),
                 Standing::InUse(next) => return self.ladders[ladder].rest(next.max(now + REST)),
                 Standing::Down => {}
@@ -142,6 +144,11 @@ impl Announcer {
         } else {
             Standing::Down
         }
+    }
+
+    /// Whether a tracker must wait for another one, as a private torrent is at one only (BEP 27).
+    pub(super) fn is_held(&self, tracker: u16) -> bool {
+        self.private && self.list.iter().any(|other| other.id != tracker && other.is_busy())
     }
 
     fn try_tracker(&mut self, now: Time, ladder: usize, at: usize) {
@@ -189,11 +196,14 @@ impl Announcer {
         }
     }
 
-    /// A line failed outside of a round: there is another one for it if nothing else works, or an event is to be told.
+    /// A line failed outside of a round: there is another one for it if nothing else works, or an event is to be told, or
+    /// somebody waited for it to end.
     fn come_back(&mut self, now: Time, ladder: usize, id: LineId) {
-        let works = self.list[self.range(ladder)].iter().any(Tracker::works);
-        let line = self.list.line(id).filter(|line| line.owes || !works);
-        if let Some(next) = line.map(|line| line.may()) {
+        let trackers = &self.list[self.range(ladder)];
+        let works = trackers.iter().any(Tracker::works);
+        let others = trackers.iter().map(Tracker::next_try).min().filter(|_| self.private);
+        let line = self.list.line(id).filter(|line| line.owes || !works).map(|line| line.may());
+        if let Some(next) = line.into_iter().chain(others).min() {
             let ladder = &mut self.ladders[ladder];
             ladder.next = ladder.next.min(next.max(now + REST));
         }

@@ -57,7 +57,12 @@ impl Tracker {
 
     /// When a line that is idle may be asked.
     pub(super) fn next_try(&self) -> Time {
-        self.lines.iter().filter(|line| line.phase == Phase::Idle).map(Line::may).min().unwrap_or(NEVER)
+        self.lines
+            .iter()
+            .filter(|line| line.phase == Phase::Idle && !line.gone)
+            .map(Line::may)
+            .min()
+            .unwrap_or(NEVER)
     }
 
     /// Whether it understands `event=paused`, which has no number in BEP 15.
@@ -91,6 +96,8 @@ pub(super) struct Line {
     pub(super) failures: u8,
     /// Early announces in a row.
     pub(super) early: u8,
+    /// We have no address of this family.
+    pub(super) gone: bool,
     /// The tracker holds us in its list: it answered an announce, and no farewell was sent.
     pub(super) known: bool,
     /// It has yet to hear that the torrent became whole.
@@ -119,6 +126,7 @@ impl Line {
             answered: None,
             failures: 0,
             early: 0,
+            gone: false,
             known: false,
             owes: false,
             seeds: None,
@@ -129,18 +137,27 @@ impl Line {
     }
 
     pub(super) const fn works(&self) -> bool {
-        self.failures == 0 && self.answered.is_some()
+        self.failures == 0 && self.answered.is_some() && !self.gone
     }
 
     /// Whether it is time, or nearly so.
     pub(super) fn is_due(&self, now: Time) -> bool {
         let slack = if self.works() { SLACK } else { Duration::ZERO };
-        self.phase == Phase::Idle && self.next <= now + slack && (self.least <= now || self.owes)
+        let next = if self.is_urgent() { Time::ZERO } else { self.next };
+        self.phase == Phase::Idle && next <= now + slack && (self.owes || self.least <= now)
     }
 
-    /// When it may be asked. What it has to be told does not wait for the `min interval`.
+    /// When it may be asked. What it has to be told does not wait for the `min interval`, nor for its turn if it works.
     pub(super) fn may(&self) -> Time {
-        if self.owes { self.next } else { self.next.max(self.least) }
+        match (self.is_urgent(), self.owes) {
+            (true, _) => Time::ZERO,
+            (_, true) => self.next,
+            _ => self.next.max(self.least),
+        }
+    }
+
+    const fn is_urgent(&self) -> bool {
+        self.owes && self.works()
     }
 
     /// How long until the next announce of a torrent that lacks peers: `early` at first, twice as long each time.
@@ -160,7 +177,7 @@ impl Line {
 
     pub(super) fn status(&self, hash: WireHash) -> LineStatus {
         let words = self.words.as_deref();
-        let idle = self.phase == Phase::Idle && self.may() != NEVER;
+        let idle = self.phase == Phase::Idle && self.may() != NEVER && !self.gone;
         LineStatus {
             family: self.lane.family,
             hash,
@@ -180,7 +197,7 @@ impl Line {
         match self.phase {
             Phase::Queued => State::Queued,
             Phase::Asked(_) => State::Asking,
-            Phase::Idle if self.next == NEVER => State::Off,
+            Phase::Idle if self.next == NEVER || self.gone => State::Off,
             Phase::Idle if self.failures > 0 => State::Failing,
             Phase::Idle if self.answered.is_some() => State::Working,
             Phase::Idle => State::Idle,

@@ -12,7 +12,8 @@
 //! ended.
 //!
 //! It refuses to ask more often than a tracker allows, whatever the caller or a hostile tracker says; more than
-//! [`MAX_TRACKERS`]; and trackers for peers in browsers. Tested by each rule in `tests`.
+//! [`MAX_TRACKERS`]; and trackers for peers in browsers. Tested by each rule in `tests`,
+//! and by the fuzz target `tracker_fleet`.
 
 mod api;
 mod ladder;
@@ -98,9 +99,12 @@ impl Announcer {
         it
     }
 
-    /// Takes in what happened. Anything that does not fit, such as an answer nobody waits for, is passed over.
+    /// Takes in what happened. Anything that does not fit, such as an answer nobody waits for, is passed over; after
+    /// [`Input::Stop`] only answers, failures, totals and time count.
     pub fn handle(&mut self, now: Time, input: Input) {
-        if self.stopped {
+        let ends =
+            matches!(input, Input::Tick | Input::Answered { .. } | Input::Failed { .. } | Input::Totals(_));
+        if self.stopped || self.stopping.is_some() && !ends {
             return;
         }
         match input {
@@ -275,11 +279,12 @@ impl Announcer {
     fn make_private(&mut self) {
         self.private = true;
         self.list.keep_own();
+        self.unqueue();
     }
 
     fn add(&mut self, now: Time, urls: Vec<Arc<TrackerUrl>>, source: Source) {
         // Nobody adds to a private torrent's trackers, unless it has none (BEP 27).
-        if self.stopping.is_some() || self.private && !self.list.is_empty() {
+        if self.private && !self.list.is_empty() {
             return;
         }
         let shift = self.list.add(urls, source);
@@ -296,13 +301,12 @@ impl Announcer {
         self.wake(now);
     }
 
+    /// Failures are forgotten; lines of a family that is gone rest until it is back, and remember what their tracker said.
     fn network(&mut self, now: Time, config: Arc<Config>) {
         self.config = config;
         let identity = self.config.identity;
-        for tracker in self.list.iter_mut() {
-            tracker.lines.retain(|line| identity.port(line.lane.family).is_some());
-        }
         for line in self.list.iter_mut().flat_map(|tracker| &mut tracker.lines) {
+            line.gone = identity.port(line.lane.family).is_none();
             line.failures = line.failures.min(1);
             line.next = line.next.min(now);
         }
@@ -310,17 +314,18 @@ impl Announcer {
     }
 
     fn stop(&mut self, now: Time) {
-        if self.stopping.is_some() {
-            return;
-        }
         self.stopping = Some(now + self.config.farewell);
         self.ladders.clear();
+        self.unqueue();
         for id in self.list.line_ids() {
-            if let Some(line) = self.list.line(id).filter(|line| line.phase == Phase::Queued) {
-                line.phase = Phase::Idle;
-            }
             self.queue_farewell(id);
         }
+    }
+
+    /// Takes back what waits for room.
+    fn unqueue(&mut self) {
+        let lines = self.list.iter_mut().flat_map(|tracker| &mut tracker.lines);
+        lines.filter(|line| line.phase == Phase::Queued).for_each(|line| line.phase = Phase::Idle);
     }
 
     fn end(&mut self, now: Time) {

@@ -102,14 +102,14 @@ impl Announcer {
     /// Has a line that works tell that the torrent became whole; one that does not tells it when it comes back.
     pub(super) fn queue_owed(&mut self, id: LineId) {
         let owes = |line: &&mut Line| line.owes && line.works() && line.phase == Phase::Idle;
-        if self.list.line(id).filter(owes).is_some() {
+        if self.list.line(id).filter(owes).is_some() && !self.is_held(id.tracker) {
             self.queue(id);
         }
     }
 
     /// Has a line tell of the end, if its tracker knows of us and nothing is on its way.
     pub(super) fn queue_farewell(&mut self, id: LineId) {
-        if self.list.line(id).filter(|line| line.known && line.phase == Phase::Idle).is_some() {
+        if self.list.line(id).filter(|line| line.known && !line.gone && line.phase == Phase::Idle).is_some() {
             self.queue(id);
         }
     }

@@ -9,7 +9,8 @@
 //! others fail at once, so that their torrents turn to other trackers and back off. Otherwise ten thousand torrents
 //! would each wait out the time that it takes to believe a dead tracker dead.
 //!
-//! A torrent costs bytes: no timer, task or queue of its own. Tested by each rule.
+//! A torrent costs bytes: no timer, task or queue of its own. Tested by each rule, and
+//! by the fuzz target `tracker_fleet`.
 
 mod pace;
 mod queue;
@@ -160,6 +161,7 @@ pub enum Output {
 #[derive(Debug)]
 struct Member {
     announcer: Announcer,
+    serial: u64,
     deadline: Option<Time>,
 }
 
@@ -187,6 +189,7 @@ pub struct Fleet {
     /// When tickets run out; those that are gone are passed over.
     expiry: VecDeque<(Time, Ticket)>,
     next_ticket: u64,
+    next_serial: u64,
     out: VecDeque<Output>,
 }
 
@@ -207,6 +210,7 @@ impl Fleet {
             tickets: BTreeMap::new(),
             expiry: VecDeque::new(),
             next_ticket: 0,
+            next_serial: 0,
             out: VecDeque::new(),
         }
     }
@@ -263,7 +267,8 @@ impl Fleet {
         self.forget(now, torrent);
         new.tiers.iter_mut().chain([&mut new.user]).flatten().for_each(|url| self.urls.share(url));
         let announcer = Announcer::new(Arc::clone(&self.shared), self.rng.next_u64(), now, new);
-        self.members.insert(torrent, Member { announcer, deadline: None });
+        self.members.insert(torrent, Member { announcer, serial: self.next_serial, deadline: None });
+        self.next_serial += 1;
         self.drain(now, torrent);
     }
 
@@ -311,8 +316,10 @@ impl Fleet {
         let Some(Open { torrent, line, host, .. }) = self.tickets.remove(&ticket) else { return };
         let lost = self.queue.failed(now, &host, problem.is_transport());
         self.tell(now, torrent, announcer::Input::Failed { line, problem });
-        for Waiting { torrent, line } in lost {
-            self.tell(now, torrent, announcer::Input::Failed { line, problem: Problem::Silent });
+        for Waiting { torrent, serial, line } in lost {
+            if self.members.get(&torrent).is_some_and(|member| member.serial == serial) {
+                self.tell(now, torrent, announcer::Input::Failed { line, problem: Problem::Silent });
+            }
         }
     }
 
@@ -324,7 +331,8 @@ impl Fleet {
         while let Some(output) = member.announcer.poll() {
             match output {
                 announcer::Output::Due { line, url, family, urgency } => {
-                    if !self.queue.push(now, &url, family, urgency, Waiting { torrent, line }) {
+                    let waiting = Waiting { torrent, serial: member.serial, line };
+                    if !self.queue.push(now, &url, family, urgency, waiting) {
                         let problem = Problem::Silent;
                         member.announcer.handle(now, announcer::Input::Failed { line, problem });
                     }
@@ -393,6 +401,7 @@ impl Fleet {
             let (stops, others) = (self.stop_pace.may(now), self.pace.may(now));
             let Some((host, waiting, stop)) = self.queue.pop(stops, others) else { return };
             let member = self.members.get_mut(&waiting.torrent);
+            let member = member.filter(|member| member.serial == waiting.serial);
             let Some(ask) = member.and_then(|member| member.announcer.ask(now, waiting.line)) else {
                 self.queue.failed(now, &host, false);
                 continue;

@@ -27,6 +27,8 @@ pub(super) type HostKey = (Box<str>, Family);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) torrent: TorrentKey,
+    /// Which of those that bore this key, one after the other.
+    pub(super) serial: u64,
     pub(super) line: LineId,
 }
 

@@ -268,3 +268,15 @@ fn a_need_and_a_new_network_reach_the_torrents() {
     rig.pass(300);
     assert_eq!(rig.asks.pop_front().unwrap().2.request.port, 77);
 }
+
+#[test]
+fn what_waited_for_a_torrent_that_is_gone_is_not_its_successors() {
+    let mut rig = Rig::new(Config { per_host: 1, ..config() });
+    rig.add(0, &[&["http://a/announce"]]);
+    rig.add(1, &[&["http://a/announce"]]);
+    rig.add(1, &[&["http://b/announce"]]);
+    rig.add(2, &[&["http://b/announce"]]);
+    assert_eq!(rig.hosts(), ["a", "b"]);
+    rig.answer(Ticket(0), every(1800));
+    assert_eq!(rig.hosts().len(), 0);
+}

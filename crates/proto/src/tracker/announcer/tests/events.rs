@@ -278,3 +278,34 @@ fn answers_nobody_waits_for_change_nothing() {
     rig.fail(&first);
     assert_eq!(rig.it.status(), before);
 }
+
+#[test]
+fn nothing_begins_after_the_end_did() {
+    let mut rig = Rig::new(config(), torrent(&[&["http://a/"], &["http://b/"]]));
+    let (a, _b) = (rig.ask(), rig.ask());
+    rig.answer(&a, every(1800));
+    rig.tell(Input::Stop);
+    rig.due.clear();
+    let hashes = InfoHashes::V1(InfoHashV1([7; 20]));
+    rig.tell(Input::Identified { hashes, private: true });
+    rig.tell(Input::AnnounceNow);
+    rig.tell(Input::Completed);
+    rig.tell(Input::Trackers { urls: vec![url("http://c/")], source: Source::User });
+    assert!(rig.try_ask().is_none());
+}
+
+#[test]
+fn a_family_that_comes_back_remembers_what_the_tracker_said() {
+    let mut both = config();
+    both.identity.v6 = Some(7000);
+    let mut rig = Rig::new(both.clone(), torrent(ONE));
+    let (v4, v6) = (rig.ask(), rig.ask());
+    rig.answer(&v4, every(1800));
+    rig.answer(&v6, every(1800));
+    rig.tell(Input::Network(Arc::new(config())));
+    rig.pass(100);
+    rig.tell(Input::Network(Arc::new(both)));
+    let (next, waited) = rig.wait(3600);
+    let next = next.unwrap();
+    assert_eq!((next.ask.request.event, waited), (Event::None, 200));
+}

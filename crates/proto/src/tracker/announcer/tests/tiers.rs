@@ -183,3 +183,21 @@ fn a_magnet_that_turns_out_private_keeps_to_one() {
     let (next, waited) = rig.wait(3600);
     assert_eq!((next.unwrap().host(), waited), ("a", 900));
 }
+
+#[test]
+fn an_event_does_not_take_a_private_torrent_to_two_trackers() {
+    let new = NewTorrent { private: true, ..torrent(&[&["http://a/"], &["http://b/"]]) };
+    let mut rig = Rig::new(config(), new);
+    let a = rig.ask();
+    rig.fail(&a);
+    let b = rig.ask();
+    rig.answer(&b, every(600));
+    let (a, _) = rig.wait(3600);
+    let a = a.unwrap();
+    assert_eq!(a.host(), "a");
+    rig.tell(Input::Completed);
+    assert!(rig.try_ask().is_none());
+    rig.fail(&a);
+    let b = rig.ask();
+    assert_eq!((b.host(), b.ask.request.event), ("b", Event::Completed));
+}
