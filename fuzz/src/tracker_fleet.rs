@@ -81,7 +81,7 @@ impl World {
             2 => self.tell(Happening::Network(identity(input))),
             3 => self.answer(input),
             4 => self.fail(input),
-            5 => self.to_deadline(),
+            5 => self.next_deadline(),
             6 => self.pass(Duration::from_micros(u64::from(input.word()))),
             _ => self.pass(Duration::from_secs(u64::from(input.short()))),
         }
@@ -92,7 +92,7 @@ impl World {
         self.tell(Happening::Tick);
     }
 
-    fn to_deadline(&mut self) {
+    fn next_deadline(&mut self) {
         if let Some(at) = self.fleet.deadline() {
             self.now = at;
             self.tell(Happening::Tick);

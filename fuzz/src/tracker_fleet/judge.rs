@@ -52,6 +52,8 @@ pub struct Judge {
     torrents: BTreeMap<TorrentKey, Torrent>,
     past: BTreeMap<Line, Past>,
     open: BTreeMap<Ticket, Open>,
+    /// Who found which tracker silent since it answered last.
+    silent: BTreeMap<(String, Family), Vec<Line>>,
     /// When the last announces left that told of no end.
     left: VecDeque<Time>,
     outputs: usize,
@@ -67,6 +69,7 @@ impl Judge {
             torrents: BTreeMap::new(),
             past: BTreeMap::new(),
             open: BTreeMap::new(),
+            silent: BTreeMap::new(),
             left: VecDeque::new(),
             outputs: 0,
             asks: 0,
@@ -106,6 +109,7 @@ impl Judge {
 
     fn answered(&mut self, now: Time, ticket: Ticket, response: &AnnounceResponse) {
         let Some(Open { line, event, .. }) = self.open.remove(&ticket) else { return };
+        self.heard_of(&line);
         let past = self.past.entry(line).or_default();
         past.open = None;
         past.known = event != Event::Stopped;
@@ -118,6 +122,12 @@ impl Judge {
 
     fn failed(&mut self, now: Time, ticket: Ticket, problem: &Problem) {
         let Some(Open { line, .. }) = self.open.remove(&ticket) else { return };
+        if let Problem::Refused(_) = problem {
+            self.heard_of(&line);
+        }
+        if problem.is_transport() {
+            self.silent.entry(server(&line)).or_default().push(line.clone());
+        }
         let past = self.past.entry(line).or_default();
         past.open = None;
         let first = self.config.announcer.back_off * 3 / 4;
@@ -132,6 +142,15 @@ impl Judge {
             _ => first,
         };
         past.back_off = Some(now + wait);
+    }
+
+    /// The tracker of `line` is there: whoever found it silent may ask again.
+    fn heard_of(&mut self, line: &Line) {
+        for silent in self.silent.remove(&server(line)).into_iter().flatten() {
+            if let Some(past) = self.past.get_mut(&silent) {
+                past.back_off = None;
+            }
+        }
     }
 
     /// To be told of each output.
@@ -188,7 +207,6 @@ impl Judge {
 
     fn check_places(&mut self, now: Time, ask: &Ask, event: Event) {
         assert!(self.open.len() <= self.config.at_once);
-        let host = |url: &str| url.split_inclusive('/').take(3).collect::<String>().to_lowercase();
         let here = host(ask.url.as_str());
         let same = |open: &&Open| open.line.2 == ask.family && host(&open.line.1) == here;
         assert!(
@@ -218,4 +236,13 @@ impl Judge {
         self.torrents.remove(&key);
         self.past.retain(|line, _| line.0 != key);
     }
+}
+
+fn server(line: &Line) -> (String, Family) {
+    (host(&line.1), line.2)
+}
+
+/// Scheme, host and port as they are written, which is enough for the URLs of the tests.
+fn host(url: &str) -> String {
+    url.split('/').take(3).collect::<Vec<_>>().join("/").to_lowercase()
 }

@@ -148,11 +148,15 @@ impl TrackerUrl {
     /// scheme's, `/` behind the host may be missing, and a fragment means nothing.
     pub fn is_same(&self, other: &Self) -> bool {
         let root = |url: &Self| matches!(url.path_and_query(), "" | "/");
-        self.scheme == other.scheme
-            && self.port == other.port
-            && self.host().eq_ignore_ascii_case(other.host())
+        self.is_same_host(other)
             && self.login() == other.login()
             && (self.path_and_query() == other.path_and_query() || root(self) && root(other))
+    }
+
+    /// Whether both lead to the same server: scheme, host and port.
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        (self.scheme, self.port) == (other.scheme, other.port)
+            && self.host().eq_ignore_ascii_case(other.host())
     }
 
     /// User and password, or nothing.

@@ -208,6 +208,13 @@ pub enum Input {
     AnnounceNow,
     /// Our addresses or ports changed, or the network is back.
     Network(Arc<Config>),
+    /// The machine of a tracker answers again, over this family, after it was silent.
+    Back {
+        /// A tracker there, of this torrent or another.
+        url: Arc<TrackerUrl>,
+        /// Over which family.
+        family: Family,
+    },
     /// It ends: trackers that know of us are told.
     Stop,
 }

@@ -140,7 +140,7 @@ impl Announcer {
         if self.lanes().any(is_due) {
             Standing::Due
         } else if tracker.works() || self.private && tracker.is_busy() {
-            Standing::InUse(tracker.next_turn())
+            Standing::InUse(tracker.next_try())
         } else {
             Standing::Down
         }
@@ -172,7 +172,7 @@ impl Announcer {
     /// A tracker answered: it moves to the front, and the round ends.
     pub(super) fn settle(&mut self, now: Time, tracker: u16) {
         let Some(at) = self.list.find(tracker) else { return };
-        let next = self.list[at].next_turn().max(now + REST);
+        let next = self.list[at].next_try().max(now + REST);
         self.list.promote(at);
         let Some(ladder) = self.ladder_of(at) else { return };
         let ladder = &mut self.ladders[ladder];
@@ -188,21 +188,21 @@ impl Announcer {
             Some(trying) if trying.tracker != id.tracker => {}
             Some(_) if self.list[at].is_busy() => {}
             Some(_) if self.list[at].works() => {
-                let next = self.list[at].next_turn().max(now + REST);
+                let next = self.list[at].next_try().max(now + REST);
                 self.ladders[ladder].rest(next);
             }
             Some(_) => self.climb(now, ladder, at + 1),
-            None => self.come_back(now, ladder, id),
+            None => self.come_back(now, ladder, at, id),
         }
     }
 
-    /// A line failed outside of a round: there is another one for it if nothing else works, or an event is to be told, or
-    /// somebody waited for it to end.
-    fn come_back(&mut self, now: Time, ladder: usize, id: LineId) {
+    /// A line failed outside of a round: there is another one for it if its tracker is in use, or nothing else works, or an
+    /// event is to be told; and for others that waited for it to end.
+    fn come_back(&mut self, now: Time, ladder: usize, at: usize, id: LineId) {
         let trackers = &self.list[self.range(ladder)];
-        let works = trackers.iter().any(Tracker::works);
+        let counts = self.list[at].works() || !trackers.iter().any(Tracker::works);
         let others = trackers.iter().map(Tracker::next_try).min().filter(|_| self.private);
-        let line = self.list.line(id).filter(|line| line.owes || !works).map(|line| line.may());
+        let line = self.list.line(id).filter(|line| line.owes || counts).map(|line| line.may());
         if let Some(next) = line.into_iter().chain(others).min() {
             let ladder = &mut self.ladders[ladder];
             ladder.next = ladder.next.min(next.max(now + REST));

@@ -50,12 +50,7 @@ impl Tracker {
         self.lines.iter().any(|line| line.phase != Phase::Idle)
     }
 
-    /// When its next turn is, going by the lines that work.
-    pub(super) fn next_turn(&self) -> Time {
-        self.lines.iter().filter(|line| line.works()).map(Line::may).min().unwrap_or(NEVER)
-    }
-
-    /// When a line that is idle may be asked.
+    /// When the first of its lines may be asked that are not.
     pub(super) fn next_try(&self) -> Time {
         self.lines
             .iter()
@@ -94,6 +89,8 @@ pub(super) struct Line {
     pub(super) answered: Option<Time>,
     /// In a row.
     pub(super) failures: u8,
+    /// The last failure told of the tracker's machine, not of this torrent.
+    pub(super) silent: bool,
     /// Early announces in a row.
     pub(super) early: u8,
     /// We have no address of this family.
@@ -125,6 +122,7 @@ impl Line {
             least: Time::ZERO,
             answered: None,
             failures: 0,
+            silent: false,
             early: 0,
             gone: false,
             known: false,

@@ -7,11 +7,12 @@
 //!
 //! A tracker that fell silent several times in a row is *down*: one question at a time looks whether it is back, and all
 //! others fail at once, so that their torrents turn to other trackers and back off. Otherwise ten thousand torrents
-//! would each wait out the time that it takes to believe a dead tracker dead.
+//! would each wait out the time that it takes to believe a dead tracker dead. When it is back, all who wait are told.
 //!
-//! A torrent costs bytes: no timer, task or queue of its own. Tested by each rule, and
-//! by the fuzz target `tracker_fleet`.
+//! A torrent costs bytes: no timer, task or queue of its own. Tested by each rule, by the
+//! fuzz target `tracker_fleet`, and in virtual weeks by `crates/proto/tests/trackers.rs`.
 
+mod api;
 mod pace;
 mod queue;
 #[cfg(test)]
@@ -19,143 +20,19 @@ mod tests;
 mod urls;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use self::api::{Config, Input, Output, Ticket, TorrentKey};
 use self::pace::Pace;
 use self::queue::{HostKey, Queue, Waiting};
 use self::urls::Urls;
-use super::announcer::{self, Announcer, Ask, LineId, NewTorrent, Problem, Report, TrackerStatus};
-use super::reach::{self, Policy};
+use super::announcer::{self, Announcer, LineId, NewTorrent, Problem, TrackerStatus};
+use super::reach;
 use super::types::AnnounceResponse;
 use super::url::TrackerUrl;
 use crate::rng::Rng;
 use crate::time::Time;
-
-/// Numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Of each torrent, and who we are.
-    pub announcer: announcer::Config,
-    /// Announces a second, over all torrents; at most a fifth of a second's worth at once. At least 1 counts. 50 take ten
-    /// thousand torrents around in a bit over three minutes.
-    pub rate: u32,
-    /// The same for telling of ends, which nobody waits for and which are to be out before the process is gone.
-    pub stop_rate: u32,
-    /// Open questions to one tracker over one family.
-    pub per_host: usize,
-    /// Open questions in all.
-    pub at_once: usize,
-    /// After this without a word from the caller a question counts as unanswered.
-    pub patience: Duration,
-    /// Which peers a tracker may give.
-    pub policy: Policy,
-}
-
-impl Config {
-    /// The defaults, for who we are.
-    pub const fn new(identity: announcer::Identity) -> Self {
-        Self {
-            announcer: announcer::Config::new(identity),
-            rate: 50,
-            stop_rate: 200,
-            per_host: 16,
-            at_once: 128,
-            patience: Duration::from_secs(300),
-            policy: Policy { inside: false },
-        }
-    }
-}
-
-/// Names a torrent; the caller chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TorrentKey(pub u64);
-
-/// Names an open question; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Time passed.
-    Tick,
-    /// A torrent is to be announced. One of the same key goes, without a word to its trackers.
-    Added {
-        /// Its name from now on.
-        torrent: TorrentKey,
-        /// What there is to know.
-        new: Box<NewTorrent>,
-    },
-    /// Something about a torrent; unknown ones are passed over. After [`announcer::Input::Stop`] comes
-    /// [`Output::Stopped`]. Lines are not known here: answers are told as below, and a new network to all.
-    Torrent {
-        /// Which.
-        torrent: TorrentKey,
-        /// What.
-        input: announcer::Input,
-    },
-    /// A tracker answered.
-    Answered {
-        /// The question.
-        ticket: Ticket,
-        /// The address that answered, before any redirect; `None` if a proxy hides it, and then every peer is believed.
-        from: Option<IpAddr>,
-        /// The answer.
-        response: AnnounceResponse,
-    },
-    /// A tracker did not answer, or refused.
-    Failed {
-        /// The question.
-        ticket: Ticket,
-        /// Why.
-        problem: Problem,
-    },
-    /// Our addresses or ports changed, or the network is back.
-    Network(announcer::Identity),
-    /// The process ends: all torrents stop.
-    Stop,
-}
-
-/// What the machine wants, and what it has to tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Ask a tracker, and tell [`Input::Answered`] or [`Input::Failed`].
-    Ask {
-        /// To be given back with the answer.
-        ticket: Ticket,
-        /// Whose announce it is.
-        torrent: TorrentKey,
-        /// Whom to ask what.
-        ask: Box<Ask>,
-    },
-    /// Nobody waits for the answer any more.
-    Cancel(Ticket),
-    /// Peers for a torrent; not empty.
-    Peers {
-        /// Which.
-        torrent: TorrentKey,
-        /// Where.
-        peers: Vec<SocketAddr>,
-    },
-    /// Our address as a tracker sees it (BEP 24). A tracker may lie.
-    ExternalIp {
-        /// Whose announce told.
-        torrent: TorrentKey,
-        /// Our address.
-        ip: IpAddr,
-    },
-    /// For the user.
-    Report {
-        /// Which torrent's announce.
-        torrent: TorrentKey,
-        /// What became of it.
-        report: Report,
-    },
-    /// The trackers of a torrent were told of its end, as far as they could be in time; it is forgotten.
-    Stopped(TorrentKey),
-}
 
 /// A torrent, and where its deadline stands in the list of all.
 #[derive(Debug)]
@@ -170,6 +47,7 @@ struct Member {
 struct Open {
     torrent: TorrentKey,
     line: LineId,
+    url: Arc<TrackerUrl>,
     host: HostKey,
 }
 
@@ -179,7 +57,8 @@ pub struct Fleet {
     config: Config,
     shared: Arc<announcer::Config>,
     rng: Rng,
-    members: BTreeMap<TorrentKey, Member>,
+    /// Boxed, as the nodes of a tree that grows at its end are half empty.
+    members: BTreeMap<TorrentKey, Box<Member>>,
     deadlines: BTreeSet<(Time, TorrentKey)>,
     urls: Urls,
     queue: Queue,
@@ -267,7 +146,8 @@ impl Fleet {
         self.forget(now, torrent);
         new.tiers.iter_mut().chain([&mut new.user]).flatten().for_each(|url| self.urls.share(url));
         let announcer = Announcer::new(Arc::clone(&self.shared), self.rng.next_u64(), now, new);
-        self.members.insert(torrent, Member { announcer, serial: self.next_serial, deadline: None });
+        let member = Member { announcer, serial: self.next_serial, deadline: None };
+        self.members.insert(torrent, Box::new(member));
         self.next_serial += 1;
         self.drain(now, torrent);
     }
@@ -276,7 +156,7 @@ impl Fleet {
         use announcer::Input as In;
         match &mut input {
             // Told by ticket, or to all.
-            In::Answered { .. } | In::Failed { .. } | In::Network(_) => return,
+            In::Answered { .. } | In::Failed { .. } | In::Network(_) | In::Back { .. } => return,
             In::Trackers { urls, .. } => urls.iter_mut().for_each(|url| self.urls.share(url)),
             _ => {}
         }
@@ -304,17 +184,32 @@ impl Fleet {
     }
 
     fn answered(&mut self, now: Time, ticket: Ticket, from: Option<IpAddr>, mut response: AnnounceResponse) {
-        let Some(Open { torrent, line, host, .. }) = self.tickets.remove(&ticket) else { return };
-        self.queue.answered(&host);
+        let Some(open) = self.tickets.remove(&ticket) else { return };
         if let Some(from) = from {
             reach::keep_peers(&mut response.peers, from, self.config.policy);
         }
+        self.host_answered(now, &open);
+        let Open { torrent, line, .. } = open;
         self.tell(now, torrent, announcer::Input::Answered { line, response });
     }
 
+    /// A tracker that was down and is back is told of to all torrents that wait for it.
+    fn host_answered(&mut self, now: Time, open: &Open) {
+        if self.queue.answered(&open.host) {
+            let back = announcer::Input::Back { url: Arc::clone(&open.url), family: open.host.1 };
+            self.tell_all(now, &back);
+        }
+    }
+
     fn failed(&mut self, now: Time, ticket: Ticket, problem: Problem) {
-        let Some(Open { torrent, line, host, .. }) = self.tickets.remove(&ticket) else { return };
-        let lost = self.queue.failed(now, &host, problem.is_transport());
+        let Some(open) = self.tickets.remove(&ticket) else { return };
+        let mut lost = Vec::new();
+        if let Problem::Refused(_) = problem {
+            self.host_answered(now, &open);
+        } else {
+            lost = self.queue.failed(now, &open.host, problem.is_transport());
+        }
+        let Open { torrent, line, .. } = open;
         self.tell(now, torrent, announcer::Input::Failed { line, problem });
         for Waiting { torrent, serial, line } in lost {
             if self.members.get(&torrent).is_some_and(|member| member.serial == serial) {
@@ -381,13 +276,14 @@ impl Fleet {
         }
     }
 
-    /// Gives up questions that the caller forgot.
+    /// Gives up questions that the caller forgot, or slept over: no fault of their trackers.
     fn expire(&mut self, now: Time) {
         while let Some((_, ticket)) = self.expiry.front().copied().filter(|(at, _)| *at <= now) {
             self.expiry.pop_front();
-            if self.tickets.contains_key(&ticket) {
+            if let Some(Open { torrent, line, host, .. }) = self.tickets.remove(&ticket) {
+                self.queue.failed(now, &host, false);
                 self.out.push_back(Output::Cancel(ticket));
-                self.failed(now, ticket, Problem::Silent);
+                self.tell(now, torrent, announcer::Input::Failed { line, problem: Problem::Silent });
             }
         }
         while self.expiry.front().is_some_and(|(_, ticket)| !self.tickets.contains_key(ticket)) {
@@ -412,9 +308,11 @@ impl Fleet {
             let ticket = Ticket(self.next_ticket);
             self.next_ticket += 1;
             let until = now + self.config.patience;
-            self.tickets.insert(ticket, Open { torrent: waiting.torrent, line: waiting.line, host });
+            let Waiting { torrent, line, .. } = waiting;
+            let open = Open { torrent, line, url: Arc::clone(&ask.url), host };
+            self.tickets.insert(ticket, open);
             self.expiry.push_back((until, ticket));
-            self.out.push_back(Output::Ask { ticket, torrent: waiting.torrent, ask: Box::new(ask) });
+            self.out.push_back(Output::Ask { ticket, torrent, ask: Box::new(ask) });
         }
     }
 

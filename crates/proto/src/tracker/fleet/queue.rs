@@ -124,12 +124,12 @@ impl Queue {
         (!stop.is_empty(), !start.is_empty() || !regular.is_empty())
     }
 
-    /// A tracker answered, be it with a refusal.
-    pub(super) fn answered(&mut self, key: &HostKey) {
-        if let Some(host) = self.hosts.get_mut(key) {
-            host.failures = 0;
-        }
+    /// A tracker answered, be it with a refusal. Says whether it was down.
+    pub(super) fn answered(&mut self, key: &HostKey) -> bool {
+        let host = self.hosts.get_mut(key);
+        let was_down = host.is_some_and(|host| std::mem::take(&mut host.failures) >= DOWN);
         self.close(key);
+        was_down
     }
 
     /// A question ended otherwise. If the tracker `is_silent` once too often those that wait for it are given back.

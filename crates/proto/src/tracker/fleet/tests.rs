@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::super::announcer::{Need, ReportKind, tests as one};
+use super::super::announcer::{Ask, Need, Report, ReportKind, tests as one};
 use super::*;
 use crate::ids::{InfoHashV1, InfoHashes};
 use crate::tracker::Event;
@@ -279,4 +281,44 @@ fn what_waited_for_a_torrent_that_is_gone_is_not_its_successors() {
     assert_eq!(rig.hosts(), ["a", "b"]);
     rig.answer(Ticket(0), every(1800));
     assert_eq!(rig.hosts().len(), 0);
+}
+
+#[test]
+fn who_waits_for_a_tracker_that_is_back_waits_no_longer() {
+    let mut rig = Rig::new(Config { per_host: 4, ..config() });
+    for n in 0..50 {
+        rig.add(n, &[&["udp://t:1"]]);
+    }
+    rig.pass(1);
+    while let Some((ticket, ..)) = rig.asks.pop_front() {
+        rig.silent(ticket);
+    }
+    assert_eq!(rig.it.load(), (0, 0), "all have failed");
+    while rig.asks.is_empty() {
+        rig.step(rig.now + Duration::from_secs(100));
+    }
+    let back = rig.now;
+    let mut answered = 0;
+    while answered < 50 && rig.now.since(back) < Duration::from_secs(60) {
+        while let Some((ticket, ..)) = rig.asks.pop_front() {
+            rig.answer(ticket, every(1800));
+            answered += 1;
+        }
+        rig.step(rig.now + Duration::from_secs(1));
+    }
+    assert_eq!(answered, 50);
+    assert!(rig.now.since(back) < Duration::from_secs(4));
+}
+
+#[test]
+fn a_long_sleep_is_no_fault_of_the_tracker() {
+    let mut rig = Rig::new(config());
+    for n in 0..5 {
+        rig.add(n, &[&["udp://t:1"]]);
+    }
+    rig.asks.clear();
+    rig.now = rig.now + Duration::from_secs(8 * 3600);
+    rig.tell(Input::Tick);
+    rig.pass(60);
+    assert_eq!(rig.asks.len(), 5);
 }
