@@ -138,7 +138,6 @@ impl Judge {
                 None => first,
             },
             Problem::Forbidden(_) => Duration::MAX,
-            Problem::NoAddress => Duration::from_secs(3600),
             _ => first,
         };
         past.back_off = Some(now + wait);

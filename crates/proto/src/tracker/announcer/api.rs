@@ -141,7 +141,8 @@ pub enum Problem {
     /// It refused, in its own words.
     #[error("{}", .0.reason)]
     Refused(Failure),
-    /// Its name has addresses, but none of this family, or this machine has no way there. Asked again after an hour.
+    /// Its name has no address of this family, or this machine has no way there. Asked again after an hour if the
+    /// tracker can be reached over the other family.
     #[error("it has no address that can be reached over this family")]
     NoAddress,
     /// The rule of [`reach`](super::super::reach) forbids it; not asked again until the network changes.

@@ -135,9 +135,7 @@ impl Announcer {
 
     fn standing(&self, now: Time, at: usize) -> Standing {
         let tracker = &self.list[at];
-        let is_due =
-            |lane| tracker.lines.iter().find(|line| line.lane == lane).is_none_or(|line| line.is_due(now));
-        if self.lanes().any(is_due) {
+        if self.lanes().any(|lane| tracker.is_due(lane, now)) {
             Standing::Due
         } else if tracker.works() || self.private && tracker.is_busy() {
             Standing::InUse(tracker.next_try())
@@ -155,7 +153,8 @@ impl Announcer {
         let tracker = self.list[at].id;
         self.ladders[ladder].trying = Some(Trying { tracker, since: None });
         for lane in self.lanes() {
-            if self.list[at].open_line(lane).is_due(now) {
+            if self.list[at].is_due(lane, now) {
+                self.list[at].open_line(lane);
                 self.queue(LineId { tracker, lane });
             }
         }
@@ -202,8 +201,9 @@ impl Announcer {
         let trackers = &self.list[self.range(ladder)];
         let counts = self.list[at].works() || !trackers.iter().any(Tracker::works);
         let others = trackers.iter().map(Tracker::next_try).min().filter(|_| self.private);
-        let line = self.list.line(id).filter(|line| line.owes || counts).map(|line| line.may());
-        if let Some(next) = line.into_iter().chain(others).min() {
+        let line = self.list[at].lines.iter().find(|line| line.lane == id.lane);
+        let own = line.filter(|line| line.owes || counts).map(|line| self.list[at].may(line));
+        if let Some(next) = own.into_iter().chain(others).min() {
             let ladder = &mut self.ladders[ladder];
             ladder.next = ladder.next.min(next.max(now + REST));
         }

@@ -52,12 +52,20 @@ impl Tracker {
 
     /// When the first of its lines may be asked that are not.
     pub(super) fn next_try(&self) -> Time {
-        self.lines
-            .iter()
-            .filter(|line| line.phase == Phase::Idle && !line.gone)
-            .map(Line::may)
-            .min()
-            .unwrap_or(NEVER)
+        let idle = self.lines.iter().filter(|line| line.phase == Phase::Idle && !line.gone);
+        idle.map(|line| self.may(line)).min().unwrap_or(NEVER)
+    }
+
+    /// When a line may be asked. One that lacks its family is left alone as long as another one works.
+    pub(super) fn may(&self, line: &Line) -> Time {
+        let absent = if self.works() { line.absent } else { Time::ZERO };
+        line.may().max(absent)
+    }
+
+    /// Whether it is time to ask over `lane`.
+    pub(super) fn is_due(&self, lane: Lane, now: Time) -> bool {
+        let line = self.lines.iter().find(|line| line.lane == lane);
+        line.is_none_or(|line| line.is_due(now) && (line.absent <= now || !self.works()))
     }
 
     /// Whether it understands `event=paused`, which has no number in BEP 15.
@@ -89,6 +97,8 @@ pub(super) struct Line {
     pub(super) answered: Option<Time>,
     /// In a row.
     pub(super) failures: u8,
+    /// Until when it is left alone if its tracker can be reached otherwise: there was no address.
+    pub(super) absent: Time,
     /// The last failure told of the tracker's machine, not of this torrent.
     pub(super) silent: bool,
     /// Early announces in a row.
@@ -122,6 +132,7 @@ impl Line {
             least: Time::ZERO,
             answered: None,
             failures: 0,
+            absent: Time::ZERO,
             silent: false,
             early: 0,
             gone: false,
@@ -139,14 +150,14 @@ impl Line {
     }
 
     /// Whether it is time, or nearly so.
-    pub(super) fn is_due(&self, now: Time) -> bool {
+    fn is_due(&self, now: Time) -> bool {
         let slack = if self.works() { SLACK } else { Duration::ZERO };
         let next = if self.is_urgent() { Time::ZERO } else { self.next };
         self.phase == Phase::Idle && next <= now + slack && (self.owes || self.least <= now)
     }
 
     /// When it may be asked. What it has to be told does not wait for the `min interval`, nor for its turn if it works.
-    pub(super) fn may(&self) -> Time {
+    fn may(&self) -> Time {
         match (self.is_urgent(), self.owes) {
             (true, _) => Time::ZERO,
             (_, true) => self.next,
@@ -173,15 +184,16 @@ impl Line {
         self.words.as_ref().and_then(|words| words.tracker_id.clone())
     }
 
-    pub(super) fn status(&self, hash: WireHash) -> LineStatus {
+    /// For the user; `may` as its tracker says.
+    pub(super) fn status(&self, hash: WireHash, may: Time) -> LineStatus {
         let words = self.words.as_deref();
-        let idle = self.phase == Phase::Idle && self.may() != NEVER && !self.gone;
+        let idle = self.phase == Phase::Idle && may != NEVER && !self.gone;
         LineStatus {
             family: self.lane.family,
             hash,
             state: self.state(),
             answered: self.answered,
-            next: idle.then(|| self.may()),
+            next: idle.then_some(may),
             failures: self.failures,
             error: words.and_then(|words| words.error.clone()),
             warning: words.and_then(|words| words.warning.clone()),

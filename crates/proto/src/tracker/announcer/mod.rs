@@ -35,8 +35,9 @@ pub use self::api::{
 use self::ladder::Ladder;
 use self::line::{Line, Phase, Tracker};
 use self::list::List;
-use self::timing::{NEVER, after_answer, after_failure};
+use self::timing::{NEVER, NO_ADDRESS, after_answer, after_failure};
 use super::reach::Source;
+use super::scrapes::Target;
 use super::types::{AnnounceResponse, Event, Family};
 use super::url::TrackerUrl;
 use crate::ids::{InfoHashes, WireHash};
@@ -150,9 +151,23 @@ impl Announcer {
             url: Arc::clone(&tracker.url),
             tier: tracker.tier,
             source: tracker.source,
-            lines: tracker.lines.iter().filter_map(|line| Some(line.status(self.hash(line.lane)?))).collect(),
+            lines: tracker
+                .lines
+                .iter()
+                .filter_map(|line| Some(line.status(self.hash(line.lane)?, tracker.may(line))))
+                .collect(),
         };
         self.list.iter().map(status).collect()
+    }
+
+    /// Whom to ask for the sizes of the torrent's swarms: each tracker that works, under each hash, over one family.
+    pub fn scrape_targets(&self) -> Vec<Target> {
+        let of = |tracker: &Tracker, second: bool| {
+            let line = tracker.lines.iter().find(|line| line.works() && line.lane.second == second)?;
+            let (url, family) = (Arc::clone(&tracker.url), line.lane.family);
+            Some(Target { url, source: tracker.source, family, hash: self.hash(line.lane)? })
+        };
+        self.list.iter().flat_map(|tracker| [of(tracker, false), of(tracker, true)]).flatten().collect()
     }
 
     /// The hashes that the torrent is announced under.
@@ -195,6 +210,7 @@ impl Announcer {
         line.phase = Phase::Idle;
         line.failures = 0;
         line.answered = Some(now);
+        line.absent = Time::ZERO;
         line.known = event != Event::Stopped;
         line.owes &= event != Event::Completed;
         let wait = starved.map_or(interval, |early| line.early_wait(early, interval, least));
@@ -222,6 +238,7 @@ impl Announcer {
         line.phase = Phase::Idle;
         line.failures = line.failures.saturating_add(1);
         line.silent = problem.is_transport();
+        line.absent = if problem == Problem::NoAddress { now + NO_ADDRESS } else { Time::ZERO };
         line.words().error = Some(problem.to_string());
         let wait = after_failure(&self.config, &mut self.rng, line.failures, &problem);
         line.next = wait.map_or(NEVER, |wait| now + wait);
@@ -303,7 +320,7 @@ impl Announcer {
     fn hurry(&mut self, now: Time) {
         for line in self.list.iter_mut().flat_map(|tracker| &mut tracker.lines) {
             line.early = 0;
-            line.next = line.next.min(now);
+            (line.next, line.absent) = (line.next.min(now), Time::ZERO);
         }
         self.wake(now);
     }
@@ -315,7 +332,7 @@ impl Announcer {
         for line in self.list.iter_mut().flat_map(|tracker| &mut tracker.lines) {
             line.gone = identity.port(line.lane.family).is_none();
             line.failures = line.failures.min(1);
-            line.next = line.next.min(now);
+            (line.next, line.absent) = (line.next.min(now), Time::ZERO);
         }
         self.wake(now);
     }

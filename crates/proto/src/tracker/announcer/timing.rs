@@ -10,8 +10,9 @@ use crate::time::Time;
 /// A moment that never comes.
 pub(super) const NEVER: Time = Time::from_micros(u64::MAX);
 
-/// How long a family without an address is left alone: names change, but rarely.
-const NO_ADDRESS: Duration = Duration::from_secs(3600);
+/// How long a family without an address is left alone, if the tracker can be reached over the other: names change, but
+/// rarely. If it cannot, the cause may be that the whole network is away, and the usual back-off holds.
+pub(super) const NO_ADDRESS: Duration = Duration::from_secs(3600);
 
 /// Longest `retry in` that is followed (BEP 31).
 const MOST_RETRY: Duration = Duration::from_secs(24 * 3600);
@@ -39,13 +40,12 @@ pub(super) fn after_failure(
     let wait = back_off(config, failures);
     let least = match problem {
         Problem::Forbidden(_) => return None,
-        Problem::NoAddress => NO_ADDRESS,
         Problem::Refused(failure) => match failure.retry {
             Some(Retry::Never) => return None,
             Some(Retry::Minutes(n)) => Duration::from_secs(60 * u64::from(n)).min(MOST_RETRY),
             None => Duration::ZERO,
         },
-        Problem::Silent | Problem::Failed(_) => Duration::ZERO,
+        Problem::NoAddress | Problem::Silent | Problem::Failed(_) => Duration::ZERO,
     };
     Some(least.max(jitter(rng, wait)))
 }

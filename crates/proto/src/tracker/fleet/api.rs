@@ -17,7 +17,7 @@ pub struct Config {
     pub rate: u32,
     /// The same for telling of ends, which nobody waits for and which are to be out before the process is gone.
     pub stop_rate: u32,
-    /// Open questions to one tracker over one family.
+    /// Open questions to one tracker over one family; two until it has answered.
     pub per_host: usize,
     /// Open questions in all.
     pub at_once: usize,
@@ -35,7 +35,7 @@ impl Config {
             rate: 50,
             stop_rate: 200,
             per_host: 16,
-            at_once: 128,
+            at_once: 256,
             patience: Duration::from_secs(300),
             policy: Policy { inside: false },
         }

@@ -11,6 +11,10 @@ use crate::time::Time;
 /// So many times in a row a tracker is silent before it counts as down.
 const DOWN: u8 = 3;
 
+/// Open questions to a tracker that has not answered since it was idle: lists are full of dead ones, and each question
+/// to those takes a place for minutes.
+const UNPROVEN: usize = 2;
+
 /// How long nobody asks one that is down; it doubles with each look that finds it so.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -35,6 +39,8 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 struct Host {
     open: usize,
+    /// It answered, and was not idle since.
+    proven: bool,
     /// Silent in a row.
     failures: u8,
     /// When somebody may look again whether it is back.
@@ -47,7 +53,11 @@ struct Host {
 
 impl Host {
     fn cap(&self, per_host: usize) -> usize {
-        if self.is_down() { 1 } else { per_host.max(1) }
+        match (self.is_down(), self.proven) {
+            (true, _) => 1,
+            (_, false) => per_host.clamp(1, UNPROVEN),
+            _ => per_host.max(1),
+        }
     }
 
     fn is_down(&self) -> bool {
@@ -126,8 +136,9 @@ impl Queue {
 
     /// A tracker answered, be it with a refusal. Says whether it was down.
     pub(super) fn answered(&mut self, key: &HostKey) -> bool {
-        let host = self.hosts.get_mut(key);
-        let was_down = host.is_some_and(|host| std::mem::take(&mut host.failures) >= DOWN);
+        let Some(host) = self.hosts.get_mut(key) else { return false };
+        host.proven = true;
+        let was_down = std::mem::take(&mut host.failures) >= DOWN;
         self.close(key);
         was_down
     }
@@ -137,6 +148,7 @@ impl Queue {
         let mut lost = Vec::new();
         if let Some(host) = self.hosts.get_mut(key).filter(|_| is_silent) {
             host.failures = host.failures.saturating_add(1);
+            host.proven = false;
             if host.is_down() {
                 let doublings = u32::from(host.failures - DOWN).min(10);
                 host.look_at = now + LOOK.saturating_mul(1 << doublings).min(MOST_LOOK);

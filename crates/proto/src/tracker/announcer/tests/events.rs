@@ -309,3 +309,19 @@ fn a_family_that_comes_back_remembers_what_the_tracker_said() {
     let next = next.unwrap();
     assert_eq!((next.ask.request.event, waited), (Event::None, 200));
 }
+
+#[test]
+fn a_machine_that_starts_offline_does_not_wait_for_an_hour() {
+    let mut both = config();
+    both.identity.v6 = Some(7000);
+    let mut rig = Rig::new(both, torrent(ONE));
+    for open in [rig.ask(), rig.ask()] {
+        rig.tell(Input::Failed { line: open.line, problem: Problem::NoAddress });
+    }
+    let (again, waited) = rig.wait(3600);
+    assert!(waited <= 38);
+    // Now one of the two is there, so that the other one may rest.
+    rig.answer(&again.unwrap(), every(1800));
+    let rests = |line: &LineStatus| line.next.is_some_and(|at| at.since(rig.now) > Duration::from_secs(3000));
+    assert!(rig.it.status()[0].lines.iter().any(rests));
+}
