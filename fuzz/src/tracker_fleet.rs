@@ -125,11 +125,13 @@ impl World {
     fn fail(&mut self, input: &mut Input<'_>) {
         let ticket = self.take(input);
         let refused = |retry| Problem::Refused(Failure { reason: "no".to_owned(), retry });
-        let problem = match input.byte() % 7 {
+        let text = |input: &mut Input<'_>| "x".repeat(input.below(1000));
+        let problem = match input.byte() % 8 {
             0 => Problem::Silent,
             1 => Problem::NoAddress,
             2 => Problem::Forbidden(Refused::Downgrade),
-            3 => Problem::Failed("x".repeat(input.below(1000))),
+            3 => Problem::Failed(text(input)),
+            7 => Problem::Useless(text(input)),
             4 => refused(None),
             5 => refused(Some(Retry::Never)),
             _ => refused(Some(Retry::Minutes(input.word() >> (input.byte() % 32)))),

@@ -122,7 +122,7 @@ impl Judge {
 
     fn failed(&mut self, now: Time, ticket: Ticket, problem: &Problem) {
         let Some(Open { line, .. }) = self.open.remove(&ticket) else { return };
-        if let Problem::Refused(_) = problem {
+        if let Problem::Refused(_) | Problem::Useless(_) = problem {
             self.heard_of(&line);
         }
         if problem.is_transport() {

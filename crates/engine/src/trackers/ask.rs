@@ -103,6 +103,9 @@ pub enum AskError {
     /// Anything else, in words.
     #[error("{0}")]
     Failed(String),
+    /// It answered, with nothing of use: an HTTP status, or what no tracker says.
+    #[error("{0}")]
+    Useless(String),
 }
 
 /// Asks trackers. Any number at once; needs a tokio runtime.
@@ -157,9 +160,9 @@ impl Asker {
             }
             // Some say why in an answer that is no success, so that it is read first.
             Err(_) if fetched.status != 200 => {
-                Err(AskError::Failed(format!("the server answers with status {}", fetched.status)))
+                Err(AskError::Useless(format!("the server answers with status {}", fetched.status)))
             }
-            Err(error) => Err(AskError::Failed(error.to_string())),
+            Err(error) => Err(AskError::Useless(error.to_string())),
         }
     }
 
@@ -247,6 +250,7 @@ fn explain(error: FetchError, family: Family) -> AskError {
         {
             AskError::Unreachable
         }
+        FetchError::Answer(error) => AskError::Useless(error.to_string()),
         other => AskError::Failed(other.to_string()),
     }
 }

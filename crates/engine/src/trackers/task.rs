@@ -237,6 +237,7 @@ fn problem(error: AskError) -> Problem {
         AskError::Forbidden(refused) => Problem::Forbidden(refused),
         AskError::Silent => Problem::Silent,
         AskError::Failed(text) => Problem::Failed(text),
+        AskError::Useless(text) => Problem::Useless(text),
     }
 }
 

@@ -151,10 +151,14 @@ pub enum Problem {
     /// Nothing came back.
     #[error("no answer")]
     Silent,
-    /// Something else: its name is not known, TLS failed, an HTTP status. One sentence for the user; 300 characters are
-    /// kept.
+    /// It could not be asked: its name is not known, it hangs up, TLS failed. One sentence for the user; 300 characters
+    /// are kept.
     #[error("{0}")]
     Failed(String),
+    /// It answered, with nothing of use: an HTTP status, or what no tracker says. Kept as above. Others at the same server
+    /// may fare better: some trackers tell by status which torrents they do not know.
+    #[error("{0}")]
+    Useless(String),
 }
 
 impl Problem {

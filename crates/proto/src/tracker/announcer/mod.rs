@@ -378,7 +378,7 @@ impl Announcer {
 /// Bounds what is kept of a text that the caller gives.
 fn cut(problem: &mut Problem) {
     let text = match problem {
-        Problem::Failed(text) => text,
+        Problem::Failed(text) | Problem::Useless(text) => text,
         Problem::Refused(failure) => &mut failure.reason,
         _ => return,
     };

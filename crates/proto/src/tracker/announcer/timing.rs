@@ -45,7 +45,7 @@ pub(super) fn after_failure(
             Some(Retry::Minutes(n)) => Duration::from_secs(60 * u64::from(n)).min(MOST_RETRY),
             None => Duration::ZERO,
         },
-        Problem::NoAddress | Problem::Silent | Problem::Failed(_) => Duration::ZERO,
+        Problem::NoAddress | Problem::Silent | Problem::Failed(_) | Problem::Useless(_) => Duration::ZERO,
     };
     Some(least.max(jitter(rng, wait)))
 }

@@ -210,7 +210,7 @@ impl Fleet {
     fn failed(&mut self, now: Time, ticket: Ticket, problem: Problem) {
         let Some(open) = self.tickets.remove(&ticket) else { return };
         let mut lost = Vec::new();
-        if let Problem::Refused(_) = problem {
+        if let Problem::Refused(_) | Problem::Useless(_) = problem {
             self.host_answered(now, &open);
         } else {
             lost = self.queue.failed(now, &open.host, problem.is_transport());

@@ -347,3 +347,16 @@ fn sizes_are_asked_of_trackers_that_work() {
     let targets = rig.it.scrape_targets(TorrentKey(0));
     assert_eq!(targets.iter().map(|target| target.url.host()).collect::<Vec<_>>(), ["b"]);
 }
+
+#[test]
+fn a_status_for_some_torrents_does_not_keep_others_away() {
+    let mut rig = Rig::new(config());
+    for n in 0..8 {
+        rig.add(n, &[&["http://t/announce"]]);
+    }
+    for _ in 0..7 {
+        let (ticket, ..) = rig.asks.pop_front().unwrap();
+        rig.tell(Input::Failed { ticket, problem: Problem::Useless("status 404".into()) });
+    }
+    assert_eq!(rig.it.load(), (1, 0));
+}
