@@ -157,4 +157,6 @@ impl Question {
 }
 
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Options};
 use crate::store::{Asked, Store, Told, Unavailable};
 
-mod servers;
+pub(super) mod servers;
 
 use servers::{Cluster, Redis};
 
@@ -23,9 +23,9 @@ use servers::{Cluster, Redis};
 const SOON: Duration = Duration::from_secs(5);
 
 /// One hub's store.
-struct Site {
-    store: std::sync::Arc<Store>,
-    clock: Clock,
+pub(super) struct Site {
+    pub(super) store: std::sync::Arc<Store>,
+    pub(super) clock: Clock,
 }
 
 impl Drop for Site {
@@ -37,7 +37,7 @@ impl Drop for Site {
 type Outcome = Result<(Counts, Vec<SocketAddr>), Unavailable>;
 
 impl Site {
-    fn new(place: &str, prefix: &str) -> Self {
+    pub(super) fn new(place: &str, prefix: &str) -> Self {
         Self::living(place, prefix, "30m")
     }
 
@@ -116,7 +116,7 @@ impl Site {
     }
 
     /// Asks again and again until it works.
-    fn until_it_works(&self) -> Duration {
+    pub(super) fn until_it_works(&self) -> Duration {
         let start = Instant::now();
         while self.ask(0, Family::V4, Role::Leech).is_err() {
             assert!(start.elapsed() < Duration::from_secs(30), "it does not recover");

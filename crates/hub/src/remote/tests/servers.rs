@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 /// A `redis-server`.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     dir: PathBuf,
     args: Vec<String>,
 }
@@ -23,7 +23,7 @@ fn free_port() -> u16 {
 }
 
 /// Waits until `done`, but not forever.
-pub(super) fn wait(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
@@ -33,7 +33,7 @@ pub(super) fn wait(what: &str, mut done: impl FnMut() -> bool) {
 
 impl Redis {
     /// Starts one and waits until it can be connected to.
-    pub(super) fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let dir = env::temp_dir().join(format!(
             "samara-hub-redis-{}-{}",
             std::process::id(),
@@ -54,29 +54,29 @@ impl Redis {
         wait("redis-server listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Sends it a signal by name.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, empty, at the same port.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.args);
         self.wait();
     }
 
     /// What `redis-cli` prints.
-    pub(super) fn ask(&self, words: &[&str]) -> String {
+    pub(crate) fn ask(&self, words: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]).args(words);
         if let Some(at) = self.args.iter().position(|arg| arg == "--requirepass") {
@@ -88,7 +88,7 @@ impl Redis {
     }
 
     /// Members of a sorted set.
-    pub(super) fn count(&self, key: &str) -> usize {
+    pub(crate) fn count(&self, key: &str) -> usize {
         self.ask(&["ZCARD", key]).trim().parse().unwrap()
     }
 }
@@ -108,12 +108,12 @@ impl Drop for Redis {
 }
 
 /// Masters that share the slots.
-pub(super) struct Cluster {
-    pub(super) nodes: Vec<Redis>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Redis>,
 }
 
 impl Cluster {
-    pub(super) fn start(count: usize) -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         let node = |_| {
             let bus = free_port().to_string();
             Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
@@ -135,12 +135,12 @@ impl Cluster {
     }
 
     /// One node, from which the others are learnt.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
     }
 
     /// Moves slots from one node to another, with what is in them.
-    pub(super) fn move_slots(&self, from: usize, to: usize, count: usize) {
+    pub(crate) fn move_slots(&self, from: usize, to: usize, count: usize) {
         let id = |node: usize| self.nodes[node].ask(&["CLUSTER", "MYID"]).trim().to_owned();
         let mut command = Command::new("redis-cli");
         command.args(["--cluster", "reshard", &format!("127.0.0.1:{}", self.nodes[0].port)]);
