@@ -19,6 +19,7 @@ const USAGE: &str = "\
 cargo xtask test [--only STEP]..        run every check, or only the named steps
 cargo xtask fuzz [--minutes N] [TARGET]..   fuzz every target, or only the named ones, N minutes each (10)
 cargo xtask sim [WORLD..] [--nodes N] [--pieces N] [--seeds N]   simulated swarms, all or the named: tables in Markdown
+cargo xtask sim dht [calm|rough|attacked].. [--nodes N] [--minutes N] [--seed N]   simulated networks of DHT nodes
 
 steps: fmt, clippy, layers, test, root, doc, interop";
 

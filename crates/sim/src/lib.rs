@@ -11,6 +11,7 @@
 //! would be the right ones.
 
 pub mod brain;
+pub mod dht;
 pub mod disk;
 pub mod gate;
 pub mod invariants;
