@@ -3,7 +3,7 @@
 //! The part store takes the bytes of files that are not wanted and do not exist, of pieces that they share with wanted
 //! ones. When such a file is wanted, what is there of it moves to its `.part`, also what is not proven yet. What was
 //! wanted and is not any more stays where it is if something of it is on the disk; otherwise it belongs to the part
-//! store from now on. All this happens while nobody reads or writes pieces; it is at most two pieces a file.
+//! store from now on. All this happens while nobody reads, writes or syncs; it is at most two pieces a file.
 //!
 //! The part store is removed as soon as nothing in it is needed to prove or serve a piece. One that stands beside the
 //! files, for want of a state folder, also goes when a torrent is closed whose wanted files are all whole: the folder

@@ -172,7 +172,7 @@ impl Storage {
         self.files.rest();
     }
 
-    /// To be held while pieces are read or written.
+    /// To be held while pieces are read, written or synced.
     pub(super) fn stay(&self) -> RwLockReadGuard<'_, ()> {
         self.places.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -446,6 +446,8 @@ impl Storage {
 
     /// Makes all that was committed survive a crash, and tells the owner.
     pub(super) fn sync(&self, io: &Io) {
+        // Lest bytes move between part store and file while it is judged where they are.
+        let _stay = self.stay();
         self.sync_queued.store(false, Ordering::Release);
         let Journal { files, pieces } = std::mem::take(&mut *self.journal());
         match self.sync_files(io, &files) {

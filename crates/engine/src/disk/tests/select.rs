@@ -126,3 +126,21 @@ fn a_move_that_fails_changes_nothing() {
         disk.shutdown().await;
     });
 }
+
+#[test]
+fn files_may_be_synced_while_others_come_to_be_wanted() {
+    for _ in 0..100 {
+        let world = edges();
+        run(async {
+            let disk = Disk::start(&config()).unwrap();
+            let (handle, mut events) = disk.open(world.spec().into(), world.none()).await.unwrap();
+            store_all(&world, &disk, &handle, &mut events, &world.blocks(&world.wanted())).await;
+            handle.sync();
+            handle.select(vec![true; 3]).await.unwrap();
+            handle.close().await;
+            let rest = rest(&mut events).await;
+            assert!(!rest.iter().any(|e| matches!(e, DiskEvent::Failed(_))), "{rest:?}");
+            disk.shutdown().await;
+        });
+    }
+}
