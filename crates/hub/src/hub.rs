@@ -12,12 +12,13 @@ use samara_proto::tracker::udp_server::ConnectionIds;
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{Listeners, Service, Stopper, Worker};
+use crate::http::{Listeners, Service, Worker};
 use crate::keeper::Keeper;
 use crate::shared::Reader;
 use crate::site::Site;
 use crate::sockets;
 use crate::state;
+use crate::stopper::Stopper;
 use crate::store::Store;
 use crate::tls;
 use crate::udp;
@@ -61,7 +62,6 @@ pub struct Hub {
     keepers: Vec<Keeper>,
     stoppers: Vec<Stopper>,
     door: Arc<Door>,
-    udp_stoppers: Vec<udp::Stopper>,
     threads: Vec<JoinHandle<()>>,
     /// The watching thread ends with it.
     nudge: Option<Nudge>,
@@ -102,7 +102,6 @@ impl Hub {
             stoppers: Vec::new(),
             door: board.door(),
             udp: Vec::new(),
-            udp_stoppers: Vec::new(),
             threads: Vec::new(),
             nudge: None,
         };
@@ -173,7 +172,7 @@ impl Hub {
         for (i, sockets) in shares.into_iter().enumerate() {
             let service = udp::Service::new(&self.site, ConnectionIds::new(secret));
             let worker = udp::Worker::new(sockets, service, self.site.clock)?;
-            self.udp_stoppers.push(worker.stopper());
+            self.stoppers.push(worker.stopper());
             self.threads.push(thread::Builder::new().name(format!("udp-{i}")).spawn(move || {
                 if let Err(error) = worker.run() {
                     tracing::error!(%error, "a worker of the UDP front end failed");
@@ -232,7 +231,6 @@ impl Hub {
         tracing::info!("stops");
         self.stoppers.iter().for_each(Stopper::stop);
         self.door.stop();
-        self.udp_stoppers.iter().for_each(udp::Stopper::stop);
         self.nudge = None;
         for thread in self.threads {
             let _ = thread.join();

@@ -16,6 +16,7 @@ mod shared;
 mod site;
 mod sockets;
 mod state;
+mod stopper;
 mod store;
 mod tls;
 mod udp;

@@ -17,4 +17,4 @@ mod worker;
 pub(crate) use channel::Channel;
 pub(crate) use scrape::Everything;
 pub(crate) use service::Service;
-pub(crate) use worker::{Listeners, Stopper, Worker};
+pub(crate) use worker::{Listeners, Worker};

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -19,6 +18,7 @@ use super::socket::{Fate, Room, Socket};
 use crate::clock::Clock;
 use crate::metrics::Count;
 use crate::shared::Reader;
+use crate::stopper::Stopper;
 
 /// Events taken from the system at one time.
 const EVENTS: usize = 1024;
@@ -39,23 +39,6 @@ const WAKE: Token = Token(usize::MAX);
 
 /// Listeners count down from here; connections count up from 0.
 const FIRST_LISTENER: usize = usize::MAX - 1;
-
-/// Ends a worker.
-#[derive(Clone, Debug)]
-pub(crate) struct Stopper {
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
-}
-
-impl Stopper {
-    /// Asks the worker to finish what it is at. It is heard even if the worker is busy.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        if let Err(error) = self.waker.wake() {
-            tracing::warn!(%error, "a worker cannot be woken");
-        }
-    }
-}
 
 /// Where one worker accepts connections.
 #[derive(Debug, Default)]
@@ -78,8 +61,7 @@ pub(crate) struct Worker<F> {
     mailbox: Arc<Mailbox>,
     room: Room,
     clock: Clock,
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    stopper: Stopper,
     max_connections: usize,
     /// Where the search for a connection to give up goes on.
     hand: usize,
@@ -122,8 +104,7 @@ impl<F: Front> Worker<F> {
             mailbox,
             room: Room::new(),
             clock,
-            stop: Arc::default(),
-            waker,
+            stopper: Stopper::new(waker),
             max_connections,
             hand: 0,
             again: Vec::new(),
@@ -134,7 +115,7 @@ impl<F: Front> Worker<F> {
 
     /// What ends it.
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper { stop: Arc::clone(&self.stop), waker: Arc::clone(&self.waker) }
+        self.stopper.clone()
     }
 
     /// Works until stopped.
@@ -144,7 +125,7 @@ impl<F: Front> Worker<F> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut next_sweep = self.clock.now() + SWEEP;
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.stopper.is_asked() {
             self.turn(&mut events, &mut next_sweep)?;
         }
         self.listeners.clear();

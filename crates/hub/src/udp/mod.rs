@@ -13,4 +13,4 @@ mod tests;
 mod worker;
 
 pub(crate) use service::Service;
-pub(crate) use worker::{Stopper, Worker};
+pub(crate) use worker::Worker;

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::UdpSocket as StdSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::net::UdpSocket;
@@ -13,28 +12,12 @@ use super::batch::{BATCH, Batch};
 use super::service::{Origin, Service};
 use crate::clock::Clock;
 use crate::metrics::Count;
+use crate::stopper::Stopper;
 
 /// Batches of one socket before another one's turn.
 const TURN: usize = 16;
 
 const WAKE: Token = Token(usize::MAX);
-
-/// Ends a worker.
-#[derive(Clone, Debug)]
-pub(crate) struct Stopper {
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
-}
-
-impl Stopper {
-    /// Asks the worker to answer what it has taken, and to end.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        if let Err(error) = self.waker.wake() {
-            tracing::warn!(%error, "a worker cannot be woken");
-        }
-    }
-}
 
 /// A socket and its datagrams.
 struct Line {
@@ -50,8 +33,7 @@ pub(crate) struct Worker {
     sockets: Vec<Arc<UdpSocket>>,
     service: Service,
     clock: Clock,
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    stopper: Stopper,
 }
 
 impl Worker {
@@ -67,12 +49,12 @@ impl Worker {
             poll.registry().register(socket, Token(i), Interest::READABLE)?;
         }
         let sockets = sockets.into_iter().map(Arc::new).collect();
-        Ok(Self { poll, sockets, service, clock, stop: Arc::default(), waker })
+        Ok(Self { poll, sockets, service, clock, stopper: Stopper::new(waker) })
     }
 
     /// What ends it.
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper { stop: Arc::clone(&self.stop), waker: Arc::clone(&self.waker) }
+        self.stopper.clone()
     }
 
     /// Works until stopped.
@@ -84,7 +66,7 @@ impl Worker {
         // Here, because the system's descriptions of batches stay in one thread.
         let lines: io::Result<Vec<_>> = self.sockets.drain(..).map(Line::new).collect();
         let mut lines = lines?;
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.stopper.is_asked() {
             let busy = lines.iter().any(|line| line.ready);
             match self.poll.poll(&mut events, busy.then_some(Duration::ZERO)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
