@@ -2,8 +2,10 @@
 import json
 import os
 import shutil
+import urllib.parse
 from pathlib import Path
 
+from clients import rpc
 from harness.lab import HOST, Failure, free_port, wait_until
 
 SERVER = Path(__file__).parent.parent / "page" / "server.mjs"
@@ -27,7 +29,18 @@ class Opentracker:
         config.write_text(f"listen.tcp_udp {HOST}:{self.port}\naccess.whitelist whitelist.txt\n"
                           f"tracker.rootdir {folder}\ntracker.user nobody\n")
         self.proc = self.lab.spawn("opentracker", [shutil.which("opentracker"), "-f", config])
+        wait_until(self.serves, 20, "opentracker serves what is on its list")
         return self
+
+    def serves(self):
+        """Whether it has read its list, which it does some time after it began to listen."""
+        query = urllib.parse.urlencode({"info_hash": bytes.fromhex(self.hashes[0]), "peer_id": b"-XX0000-000000000000", "port": 1,
+                                        "uploaded": 0, "downloaded": 0, "left": 0, "event": "stopped"})
+        try:
+            _, body = rpc.request(f"{self.url('http')}?{query}")
+        except OSError:
+            return False
+        return b"failure" not in body
 
     def url(self, scheme):
         return f"{scheme}://{HOST}:{self.port}/announce"
