@@ -67,18 +67,16 @@ local function tell(first, want)
   local downloads = tonumber(redis.call('GETEX', completed, 'EX', 2 * life + 60) or 0)
   local peers, all = '', of_leeches + of_seeds
   if what ~= 'x' and want > 0 and all > 0 then
-    local l, s = want, want
-    if leeches_only then
-      s = 0
-    elseif want < all then
+    local l = want
+    if not leeches_only and want < all then
       -- In proportion, and the odd one by lot.
       local product = want * of_seeds
-      s = math.floor(product / all)
-      if random(all) < product % all then s = s + 1 end
-      l = want - s
+      l = want - math.floor(product / all)
+      if random(all) < product % all then l = l - 1 end
     end
+    -- The asker may be one of the leeches; a seed takes its place.
     local some, got = draw(leeches, l, of_leeches, silent_leeches)
-    peers = some .. draw(seeds, math.min(s, want - got), of_seeds, silent_seeds)
+    peers = some .. draw(seeds, leeches_only and 0 or want - got, of_seeds, silent_seeds)
   end
   return struct.pack('>I4I4I4I4', of_seeds, of_leeches, math.min(downloads, 4294967295), #peers) .. peers
 end
