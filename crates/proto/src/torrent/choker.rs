@@ -10,11 +10,15 @@
 //! each round of that. Who has nothing that we want is not blamed for giving nothing, so that the poor get on.
 //!
 //! *As a seed* nobody gives, and rates would favour who is near, or who takes and passes nothing on. Debts from the time of
-//! the download are paid; then the slots go round: who is served keeps its slot for [`TURN`], then who waited longest is
-//! next (libtorrent's round robin). Who takes far less than a slot carries, as over a slow path, makes room for others.
-//! Those who gave nothing back, or were seen to keep to themselves what only they were
-//! given (`superseed`), come after all others, so that a seed's bytes go where they multiply. What a peer says of itself
-//! counts for nothing: lying about its progress gains nothing.
+//! the download are paid, and who took a turn more than others comes after them; of those who stand alike the poorest is
+//! next, who has the fewest pieces, so that all are done together (the last of a crowd decides when it is over). Who lies
+//! about that gains the bytes of one turn, and who never gave anything owes for the first byte. Who had no slot for
+//! [`PATIENCE`] goes first, however many newcomers there are.
+//! Who takes far less than a slot carries, as over a slow path, makes room for others. Those who gave nothing back, or were
+//! seen to keep to themselves what only they were given (`superseed`), come after all others, so that a seed's bytes go
+//! where they multiply.
+//!
+//! *A slot that becomes free* between rounds goes to who owes nothing, and of these to the poorest.
 //!
 //! The field: 10 s rounds, optimistic for 30 s, a fifth of the slots in libtorrent. Decisions only; the torrent sends them.
 //! Deterministic: equal claims are ordered by key. How many slots: `slots`.
@@ -28,6 +32,8 @@ use crate::time::Time;
 const ROUND: Duration = Duration::from_secs(10);
 /// Length of a turn, optimistic or of a seed's.
 const TURN: Duration = Duration::from_secs(30);
+/// Who wants something of a seed and had no slot for so long is not kept waiting by newcomers.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Rounds without return after which a peer comes after all others with a seed: a whole turn.
 const DODGER: u32 = 3;
 /// Rounds without return that are counted.
@@ -39,6 +45,8 @@ pub(super) struct Contender {
     pub(super) peer: PeerKey,
     /// Bytes it gave us of late.
     pub(super) gave: u64,
+    /// It gave us something, however long ago.
+    pub(super) ever_gave: bool,
     /// Bytes it gave us beyond those that we gave it; negative if it owes us.
     pub(super) credit: i64,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
@@ -47,6 +55,10 @@ pub(super) struct Contender {
     pub(super) sluggish: bool,
     /// It keeps to itself what a seed gives it.
     pub(super) selfish: bool,
+    /// Pieces it says it has.
+    pub(super) pieces: u32,
+    /// When it last got or lost a slot; at first when it connected.
+    pub(super) slot_since: Time,
     /// When its last turn began; `None` if it never had one.
     pub(super) last_turn: Option<Time>,
     /// It is served now.
@@ -54,16 +66,11 @@ pub(super) struct Contender {
 }
 
 impl Contender {
-    /// How many turns we owe it; negative if it owes them. Less than a whole one counts for nothing.
-    const fn turns_owed(&self, turn: u64) -> i64 {
-        let turn = if turn > i64::MAX as u64 {
-            i64::MAX
-        } else if turn == 0 {
-            1
-        } else {
-            turn as i64
-        };
-        self.credit / turn
+    /// How many turns we owe it; negative if it owes them. Less than a whole one counts for nothing, but with those who
+    /// never gave.
+    fn turns_owed(&self, turn: u64) -> i64 {
+        let turn = i64::try_from(turn).unwrap_or(i64::MAX).max(1);
+        if self.ever_gave { self.credit / turn } else { self.credit.div_euclid(turn) }
     }
 
     /// Since when it waits for an optimistic turn: later by a turn for each round in which it did not give back.
@@ -150,11 +157,22 @@ impl Choker {
     }
 }
 
+/// Those of `waiting` who get so many slots that are free before the next round.
+pub(super) fn next_in_line(mut waiting: Vec<Contender>, slots: usize, turn: u64) -> Vec<PeerKey> {
+    let owes = |c: &Contender| std::cmp::Reverse(c.turns_owed(turn).min(0));
+    waiting.sort_by_key(|c| (c.takes_only(), owes(c), c.pieces, c.last_turn, c.peer));
+    waiting.truncate(slots);
+    waiting.iter().map(|c| c.peer).collect()
+}
+
 /// A seed's slots go round.
 fn take_turns(now: Time, mut contenders: Vec<Contender>, slots: usize, turn: u64) -> Chosen {
     let over = |c: &Contender| !c.served || c.last_turn.is_none_or(|began| now.since(began) >= TURN);
     let owed = |c: &Contender| std::cmp::Reverse(c.turns_owed(turn));
-    contenders.sort_by_key(|c| (c.takes_only(), c.sluggish, owed(c), over(c), c.last_turn, c.peer));
+    let patient = |c: &Contender| c.served || now.since(c.slot_since) < PATIENCE;
+    contenders.sort_by_key(|c| {
+        (c.takes_only(), c.sluggish, patient(c), owed(c), c.pieces, over(c), c.last_turn, c.peer)
+    });
     contenders.truncate(slots);
     let turns = contenders.iter().filter(|c| over(c)).map(|c| c.peer).collect();
     Chosen { served: contenders.iter().map(|c| c.peer).collect(), turns }
@@ -172,10 +190,13 @@ mod tests {
         Contender {
             peer,
             gave,
+            ever_gave: true,
             credit: 0,
             dodged: 0,
             sluggish: false,
             selfish: false,
+            pieces: 0,
+            slot_since: Time::ZERO,
             last_turn: None,
             served: false,
         }
@@ -280,6 +301,32 @@ mod tests {
         assert_eq!(choose(vec![selfish, dodger]), [0, 1], "there is room");
         let slow = Contender { sluggish: true, ..contender(5, 0) };
         assert_eq!(choose(vec![selfish, slow, contender(6, 0)]), [5, 6]);
+    }
+
+    #[test]
+    fn of_those_who_stand_alike_a_seed_serves_the_poorest() {
+        let choose = |now: Time, peers: &[Contender]| {
+            keys(&Choker::new(Time::ZERO).choose(now, peers.to_vec(), 1, UNIT, true).served)
+        };
+        let with = |peer, pieces| Contender { pieces, slot_since: Time::ZERO + TURN, ..contender(peer, 0) };
+        let now = Time::ZERO + TURN;
+        assert_eq!(choose(now, &[with(0, 5), with(1, 3), with(2, 4)]), [1]);
+        let took = Contender { credit: -1000, ..with(1, 3) };
+        assert_eq!(choose(now, &[with(0, 5), took, with(2, 4)]), [2], "it had a turn");
+        let forgotten = Contender { slot_since: Time::ZERO, ..with(0, 5) };
+        assert_eq!(choose(Time::ZERO + PATIENCE, &[forgotten, with(1, 0)]), [0]);
+    }
+
+    #[test]
+    fn a_free_slot_goes_to_the_poorest_who_owes_nothing() {
+        let with = |peer, pieces, credit| Contender { pieces, credit, ..contender(peer, 0) };
+        let dodger = Contender { dodged: DODGER, ..contender(0, 0) };
+        let waiting = vec![dodger, with(1, 0, -5000), with(2, 1, -999), with(3, 9, 8000), with(4, 2, 0)];
+        let order = |waiting| next_in_line(waiting, 9, UNIT).into_iter().map(|p| p.0).collect::<Vec<_>>();
+        assert_eq!(order(waiting.clone()), [2, 4, 3, 1, 0]);
+        let never_gave = Contender { ever_gave: false, ..with(2, 1, -1) };
+        assert_eq!(order(vec![never_gave, with(3, 9, -999)]), [3, 2]);
+        assert_eq!(next_in_line(waiting, 1, UNIT), [PeerKey(2)]);
     }
 
     #[test]

@@ -134,6 +134,8 @@ pub(super) struct Peer {
     /// Pieces of which it was told that it may have them in spite of a choke.
     pub(super) granted: u32,
     pub(super) grants_over: bool,
+    /// When it last got or lost a slot; at first when it connected.
+    pub(super) slot_since: Time,
     /// When its last turn to be served began.
     pub(super) last_turn: Option<Time>,
     /// Rounds in a row in which it was served, had what we want, and gave nothing.
@@ -186,6 +188,7 @@ impl Peer {
             peer_choked: true,
             granted: 0,
             grants_over: false,
+            slot_since: now,
             last_turn: None,
             dodged: 0,
             sluggish: false,
@@ -229,6 +232,11 @@ impl Peer {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let Past { gave, took, .. } = self.seat.past;
         signed(self.down.total().saturating_add(gave)) - signed(self.up.total().saturating_add(took))
+    }
+
+    /// It gave us something, now or before.
+    pub(super) const fn ever_gave(&self) -> bool {
+        self.down.total() > 0 || self.seat.past.gave > 0
     }
 
     /// Once a round: notes whether it takes what a slot carries, `turn` bytes, and whether it gives back.

@@ -3,7 +3,7 @@
 //! Blocks themselves are served by the connections.
 
 use super::Torrent;
-use super::choker::{Chosen, Contender};
+use super::choker::{Chosen, Contender, next_in_line};
 use super::peer::Peer;
 use super::seeding::Offers;
 use crate::ids::PeerKey;
@@ -11,14 +11,23 @@ use crate::merkle::HashRequest;
 use crate::peer::Command;
 use crate::time::Time;
 
+/// While we have fewer pieces, no more than this many peers are served at once.
+const YOUNG: (u32, usize) = (4, 2);
+
+/// Those who are told piece by piece what to fetch keep their turns: who loses a slot leaves a piece half sent, which
+/// then leaves a second time for somebody else.
 fn contender(now: Time, peer: &mut Peer) -> Contender {
+    let told = peer.offers.is_some();
     Contender {
         peer: peer.key,
         gave: peer.gave.get(now),
+        ever_gave: told || peer.ever_gave(),
         credit: peer.credit(),
         dodged: peer.dodged,
         sluggish: peer.sluggish,
         selfish: peer.offers.as_ref().is_some_and(Offers::keeps_to_itself),
+        pieces: if told { 0 } else { peer.has.count() },
+        slot_since: peer.slot_since,
         last_turn: peer.last_turn,
         served: !peer.peer_choked,
     }
@@ -49,13 +58,24 @@ impl<B> Torrent<B> {
     pub(super) fn consider(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get(&key) else { return };
         match (peer.wants(), peer.peer_choked) {
-            (true, true) if self.served() < self.slots.count() => self.set_choked(key, false),
+            (true, true) if self.served() < self.slot_count() => self.set_choked(key, false),
             (false, false) => {
                 self.set_choked(key, true);
                 self.fill_slots();
             }
             _ => {}
         }
+    }
+
+    /// How many to serve at once. Few as long as we have little: a crowd in which nobody has anything yet grows by whole
+    /// pieces, which leave the sooner the fewer share the line.
+    fn slot_count(&self) -> usize {
+        let slots = self.slots.count();
+        let (pieces, most) = YOUNG;
+        let young = self.config.upload_slots.is_none()
+            && !self.complete
+            && self.have().is_some_and(|have| have.count() < pieces);
+        if young { slots.min(most) } else { slots }
     }
 
     /// Peers that use a slot.
@@ -68,18 +88,23 @@ impl<B> Torrent<B> {
         if std::mem::replace(&mut peer.peer_choked, choked) == choked {
             return;
         }
+        peer.slot_since = self.now;
         self.send(key, Command::Choke(choked));
         self.count_offers(key, !choked);
         self.offer_more(key);
     }
 
-    /// Gives free slots to those who wait, the longest since their last turn first.
+    /// Gives free slots to those who wait.
     pub(super) fn fill_slots(&mut self) {
-        let free = self.slots.count().saturating_sub(self.served());
-        let waiting = self.peers.values().filter(|p| p.wants() && p.peer_choked);
-        let mut waiting: Vec<_> = waiting.map(|p| (p.last_turn, p.key)).collect();
-        waiting.sort_unstable();
-        waiting.into_iter().take(free).for_each(|(_, key)| self.set_choked(key, false));
+        let free = self.slot_count().saturating_sub(self.served());
+        if free == 0 {
+            return;
+        }
+        let now = self.now;
+        let waiting = self.peers.values_mut().filter(|p| p.wants() && p.peer_choked);
+        let waiting = waiting.map(|p| contender(now, p)).collect();
+        let next = next_in_line(waiting, free, self.slots.turn());
+        next.into_iter().for_each(|key| self.set_choked(key, false));
     }
 
     /// Gives the slots anew.
@@ -89,9 +114,9 @@ impl<B> Torrent<B> {
         self.peers.values_mut().for_each(|peer| peer.review(now, turn));
         let wanting = self.peers.values_mut().filter(|p| p.wants());
         let contenders: Vec<_> = wanting.map(|p| contender(now, p)).collect();
-        self.slots.climb(now, self.up.get(), contenders.len() > self.slots.count());
+        self.slots.climb(now, self.up.get(), contenders.len() > self.slot_count());
         let everyone: Vec<_> = contenders.iter().map(|c| c.peer).collect();
-        let slots = self.slots.count();
+        let slots = self.slot_count();
         let chosen = self.choker.choose(now, contenders, slots, turn, self.complete);
         self.note_turns(&chosen);
         let (served, choked): (Vec<PeerKey>, Vec<PeerKey>) =
