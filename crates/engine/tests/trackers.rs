@@ -124,13 +124,64 @@ async fn what_rests_is_announced_and_answers_whoever_comes() {
     let mut fetched = leecher.add(add(&all[7], &to, Mode::Download)).await.unwrap();
     complete(&mut fetched).await;
     leecher.shutdown().await;
+    let port = address(&seeder).port();
     seeder.shutdown().await;
     for metainfo in &all {
-        let events = tracker.events(hash(metainfo));
-        assert_eq!((events.first(), events.last()), (Some(&Event::Started), Some(&Event::Stopped)));
+        let said = tracker.heard().into_iter().map(|heard| heard.request);
+        let said = said.filter(|said| (said.info_hash, said.port) == (hash(metainfo), port));
+        let said: Vec<_> = said.map(|said| (said.event, said.left)).collect();
+        assert_eq!(said, [(Event::Started, 0), (Event::Stopped, 0)]);
     }
     let last = tracker.heard().into_iter().rfind(|heard| heard.request.info_hash == hash(&all[7]));
     assert_eq!(last.unwrap().request.uploaded, 300_000);
+}
+
+#[tokio::test]
+async fn what_is_there_already_was_not_downloaded() {
+    let tracker = Tracker::start().await;
+    let temp = Temp::new("there");
+    let (from, to) = (temp.join("from"), temp.join("to"));
+    let metainfo = make(&from, 1, &[]);
+    fs::create_dir_all(&to).unwrap();
+    fs::copy(from.join("data1.bin"), to.join("data1.bin")).unwrap();
+    let (seeder, leecher) = (start().await, start().await);
+    seeder.add(add(&metainfo, &from, Mode::Seed)).await.unwrap();
+    let mut link = AddTorrent::new(AddSource::Magnet { hashes: metainfo.info.hashes(), name: None }, &to);
+    link.linked_trackers = vec![tracker.http()];
+    link.peers = vec![address(&seeder)];
+    let mut fetched = leecher.add(link).await.unwrap();
+    let (mut announced, mut whole) = (false, false);
+    let both = |event: &TorrentEvent| {
+        announced |= matches!(event, TorrentEvent::Tracker(_));
+        whole |= matches!(event, TorrentEvent::Complete { .. });
+        announced && whole
+    };
+    until(&mut fetched, both).await;
+    leecher.shutdown().await;
+    seeder.shutdown().await;
+    assert_eq!(tracker.events(hash(&metainfo)), [Event::Started, Event::Stopped]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_woken_goes_on_as_it_was() {
+    let tracker = Tracker::start().await;
+    let temp = Temp::new("gone");
+    let from = temp.join("from");
+    let metainfo = make(&from, 1, &[tracker.http()]);
+    let seeder = start().await;
+    share(&seeder, vec![add(&metainfo, &from, Mode::Seed)]).await;
+    let mut shared = seeder.torrent(&metainfo.info.hashes()).unwrap();
+    let seeds =
+        async || shared.trackers().await.iter().any(|it| it.lines.iter().any(|line| line.answered.is_some()));
+    eventually("it is announced", seeds).await;
+    fs::remove_file(from.join("data1.bin")).unwrap();
+    assert!(shared.metainfo().await.is_some());
+    until(&mut shared, |event| matches!(event, TorrentEvent::Warning(_))).await;
+    eventually("it rests again", async || seeder.overview().await.awake == 0).await;
+    seeder.shutdown().await;
+    let said: Vec<_> = tracker.heard().into_iter().map(|heard| heard.request).collect();
+    let said: Vec<_> = said.iter().map(|said| (said.event, said.left)).collect();
+    assert_eq!(said, [(Event::Started, 0), (Event::Stopped, 0)]);
 }
 
 #[tokio::test]
@@ -154,6 +205,12 @@ async fn what_rests_is_woken_for_those_who_may_not_reach_it_but_not_for_seeds() 
     complete(&mut fetched).await;
     leecher.shutdown().await;
     seeder.shutdown().await;
+    let said: Vec<_> = tracker.heard().into_iter().map(|heard| heard.request).collect();
+    let said = said.iter().filter(|said| said.info_hash == hash(&wanted));
+    assert_eq!(
+        said.map(|said| (said.event, said.left)).collect::<Vec<_>>(),
+        [(Event::Started, 0), (Event::Stopped, 0)]
+    );
 }
 
 #[tokio::test]

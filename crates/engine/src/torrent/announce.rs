@@ -30,10 +30,11 @@ impl Announced {
 }
 
 impl Owner {
-    /// Begins to announce, unless that was done before.
+    /// Begins to announce, unless that was done before; what is there already when it is looked at was not downloaded.
     pub(super) fn announce(&mut self) {
         let totals = self.totals();
         self.entry.tally.set(totals);
+        self.announced.missing = totals.left > 0;
         let Some(list) = self.announced.list.take() else { return };
         let list = match &self.metainfo {
             Some(metainfo) => list.with(metainfo),
@@ -50,9 +51,10 @@ impl Owner {
         }
     }
 
-    /// Tells what changed.
+    /// Tells what changed. Of what is being woken everything was said, and nothing new is known before it is open.
     pub(super) fn tell_trackers(&mut self) {
-        if self.announced.list.is_some() {
+        let wakes = self.woken && !matches!(self.data, Data::Open(_));
+        if wakes || self.announced.list.is_some() {
             return;
         }
         let (totals, desk, tally) = (self.totals(), &self.shared.desk, &self.entry.tally);
