@@ -47,3 +47,17 @@ impl<'a> Input<'a> {
         taken
     }
 }
+
+/// Plays a script: what it begins with makes a world, which then takes one step after the other until nothing is left.
+pub fn play<'a, W>(
+    data: &'a [u8],
+    new: impl FnOnce(&mut Input<'a>) -> W,
+    step: impl Fn(&mut W, &mut Input<'a>),
+) -> W {
+    let mut input = Input(data);
+    let mut world = new(&mut input);
+    while !input.is_empty() {
+        step(&mut world, &mut input);
+    }
+    world
+}

@@ -19,7 +19,7 @@ use samara_proto::torrent::{
     Config, Input as Happening, Known, Output, PieceLayers, Priority, Source, Torrent, TorrentEvent,
 };
 
-use super::input::Input;
+use super::input::{Input, play};
 
 const PIECES: u32 = 6;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
@@ -32,12 +32,7 @@ const ENOUGH: u32 = 20_000;
 
 /// Runs one input.
 pub fn run(data: &[u8]) {
-    let mut input = Input(data);
-    let mut world = World::new(&mut input);
-    while !input.is_empty() {
-        world.step(&mut input);
-    }
-    world.finish();
+    play(data, World::new, World::step).finish();
 }
 
 /// The torrent that everybody speaks of.
@@ -320,7 +315,12 @@ impl World {
             2..=20 => self.leaves(true),
             21..=30 => self.leaves(false),
             31..=34 => self.handle(Happening::Room(input.flag())),
-            35..=36 => self.handle(Happening::Local { ip: address(input.byte()).ip() }),
+            35 => self.handle(Happening::Local { ip: address(input.byte()).ip() }),
+            // Enough networks to come to believe it.
+            36 => {
+                let (by, ip) = ([input.byte() % 4 + 1, 1, 1, 1].into(), [5, 5, 5, input.byte() % 2].into());
+                self.handle(Happening::Seen { by, ip });
+            }
             37..=40 => {
                 let Some(addr) = self.connecting.pop() else { return };
                 self.handle(Happening::ConnectDeferred { addr });

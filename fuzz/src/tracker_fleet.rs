@@ -14,7 +14,7 @@ use samara_proto::tracker::reach::{Refused, Source};
 use samara_proto::tracker::{AnnounceResponse, Failure, Retry, TrackerUrl};
 
 use self::judge::Judge;
-use super::input::Input;
+use super::input::{Input, play};
 
 const TORRENTS: usize = 4;
 
@@ -31,12 +31,7 @@ const URLS: [&str; 8] = [
 
 /// Runs one input.
 pub fn run(data: &[u8]) {
-    let mut input = Input(data);
-    let mut world = World::new(&mut input);
-    while !input.is_empty() {
-        world.step(&mut input);
-    }
-    world.finish();
+    play(data, World::new, World::step).finish();
 }
 
 struct World {
