@@ -37,7 +37,6 @@ use self::line::{Line, Phase, Tracker};
 use self::list::List;
 use self::timing::{NEVER, NO_ADDRESS, after_answer, after_failure};
 use super::reach::Source;
-use super::scrapes::Target;
 use super::types::{AnnounceResponse, Event, Family};
 use super::url::TrackerUrl;
 use crate::ids::{InfoHashes, WireHash};
@@ -158,21 +157,6 @@ impl Announcer {
                 .collect(),
         };
         self.list.iter().map(status).collect()
-    }
-
-    /// Whom to ask for the sizes of the torrent's swarms: each tracker that works, under each hash, over one family.
-    pub fn scrape_targets(&self) -> Vec<Target> {
-        let of = |tracker: &Tracker, second: bool| {
-            let line = tracker.lines.iter().find(|line| line.works() && line.lane.second == second)?;
-            let (url, family) = (Arc::clone(&tracker.url), line.lane.family);
-            Some(Target { url, source: tracker.source, family, hash: self.hash(line.lane)? })
-        };
-        self.list.iter().flat_map(|tracker| [of(tracker, false), of(tracker, true)]).flatten().collect()
-    }
-
-    /// The hashes that the torrent is announced under.
-    pub fn hashes(&self) -> impl Iterator<Item = WireHash> {
-        self.hashes.into_iter().flatten()
     }
 
     fn hash(&self, lane: Lane) -> Option<WireHash> {

@@ -29,7 +29,6 @@ use self::queue::{HostKey, Queue, Waiting};
 use self::urls::Urls;
 use super::announcer::{self, Announcer, LineId, NewTorrent, Problem, TrackerStatus};
 use super::reach;
-use super::scrapes::Target;
 use super::types::AnnounceResponse;
 use super::url::TrackerUrl;
 use crate::rng::Rng;
@@ -126,11 +125,6 @@ impl Fleet {
     /// How the trackers of a torrent go, in the order to try.
     pub fn status(&self, torrent: TorrentKey) -> Option<Vec<TrackerStatus>> {
         self.members.get(&torrent).map(|member| member.announcer.status())
-    }
-
-    /// Whom to ask for the sizes of a torrent's swarms: each tracker that works, under each hash, over one family.
-    pub fn scrape_targets(&self, torrent: TorrentKey) -> Vec<Target> {
-        self.members.get(&torrent).map(|member| member.announcer.scrape_targets()).unwrap_or_default()
     }
 
     /// How many torrents there are.

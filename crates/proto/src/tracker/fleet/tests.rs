@@ -339,16 +339,6 @@ fn a_tracker_has_few_places_until_it_answers() {
 }
 
 #[test]
-fn sizes_are_asked_of_trackers_that_work() {
-    let mut rig = Rig::new(config());
-    rig.add(0, &[&["http://a/announce"], &["http://b/announce"]]);
-    assert_eq!(rig.it.scrape_targets(TorrentKey(0)), []);
-    rig.answer(Ticket(1), every(1800));
-    let targets = rig.it.scrape_targets(TorrentKey(0));
-    assert_eq!(targets.iter().map(|target| target.url.host()).collect::<Vec<_>>(), ["b"]);
-}
-
-#[test]
 fn a_status_for_some_torrents_does_not_keep_others_away() {
     let mut rig = Rig::new(config());
     for n in 0..8 {
