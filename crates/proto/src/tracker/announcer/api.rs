@@ -57,6 +57,8 @@ pub struct Config {
     pub patience: Duration,
     /// How long trackers are told of the end.
     pub farewell: Duration,
+    /// How long those that did not answer last time have for it; most of them are dead, and somebody waits.
+    pub hope: Duration,
 }
 
 impl Config {
@@ -72,6 +74,7 @@ impl Config {
             most_back_off: Duration::from_secs(3600),
             patience: Duration::from_secs(20),
             farewell: Duration::from_secs(5),
+            hope: Duration::from_secs(1),
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Announcer {
     totals: Totals,
     list: List,
     ladders: Vec<Ladder>,
-    /// When to give up telling trackers of the end.
+    /// Since when trackers are told of the end.
     stopping: Option<Time>,
     stopped: bool,
     out: VecDeque<Output>,
@@ -140,8 +140,9 @@ impl Announcer {
     /// behind its `now`.
     pub fn deadline(&self) -> Option<Time> {
         let patience = self.patience();
-        let next = self.ladders.iter().map(|ladder| ladder.deadline(patience)).min().unwrap_or(NEVER);
-        Some(self.stopping.unwrap_or(next)).filter(|next| *next != NEVER && !self.stopped)
+        let next = || self.ladders.iter().map(|ladder| ladder.deadline(patience)).min().unwrap_or(NEVER);
+        let next = self.stopping.map_or_else(next, |since| self.end_at(since));
+        Some(next).filter(|next| *next != NEVER && !self.stopped)
     }
 
     /// How each tracker goes, in the order to try.
@@ -336,7 +337,7 @@ impl Announcer {
     }
 
     fn stop(&mut self, now: Time) {
-        self.stopping = Some(now + self.config.farewell);
+        self.stopping = Some(now);
         self.ladders.clear();
         self.unqueue();
         for id in self.list.line_ids() {
@@ -351,8 +352,7 @@ impl Announcer {
     }
 
     fn end(&mut self, now: Time) {
-        let Some(until) = self.stopping else { return };
-        if now >= until || !self.list.iter().any(Tracker::is_busy) {
+        if self.stopping.is_some_and(|since| now >= self.end_at(since)) {
             self.stopped = true;
             self.out.push_back(Output::Stopped);
         }
@@ -368,5 +368,13 @@ fn cut(problem: &mut Problem) {
     };
     if let Some((at, _)) = text.char_indices().nth(MOST_TEXT) {
         text.truncate(at);
+    }
+
+    /// When to give up telling trackers of the end that began at `since`: at once if nothing is open.
+    fn end_at(&self, since: Time) -> Time {
+        let busy = |line: &&Line| line.phase != Phase::Idle;
+        let lines = self.list.iter().flat_map(|tracker| &tracker.lines).filter(busy);
+        let wait = |line: &Line| if line.works() { self.config.farewell } else { self.config.hope };
+        since + lines.map(wait).max().unwrap_or_default()
     }
 }

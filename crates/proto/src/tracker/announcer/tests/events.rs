@@ -106,6 +106,31 @@ fn the_end_is_bounded() {
 }
 
 #[test]
+fn the_end_waits_less_for_those_who_did_not_answer_last_time() {
+    let mut rig = Rig::new(config(), torrent(&[&["http://works/"], &["http://unknown/"]]));
+    let (works, _unknown) = (rig.ask(), rig.ask());
+    rig.answer(&works, every(1800));
+    rig.tell(Input::Stop);
+    let stop = rig.ask();
+    assert_eq!(stop.host(), "works");
+    assert_eq!(rig.it.deadline(), Some(rig.now + Duration::from_secs(5)));
+    rig.answer(&stop, every(1800));
+    assert!(!rig.out.contains(&Output::Stopped));
+    assert_eq!(rig.pass(100), 1);
+    assert!(rig.out.contains(&Output::Stopped));
+    // The one that has worked and died.
+    let mut rig = Rig::new(config(), torrent(ONE));
+    let first = rig.ask();
+    rig.answer(&first, every(1800));
+    let second = rig.wait(3600).0.unwrap();
+    rig.fail(&second);
+    rig.tell(Input::Stop);
+    assert_eq!(rig.ask().ask.request.event, Event::Stopped);
+    assert_eq!(rig.pass(100), 1);
+    assert!(rig.out.contains(&Output::Stopped));
+}
+
+#[test]
 fn partial_seeds_pause_where_that_is_understood() {
     let mut rig = Rig::new(config(), torrent(&[&["http://a/"], &["udp://b:1"]]));
     let (a, b) = (rig.ask(), rig.ask());
