@@ -184,7 +184,9 @@ impl Judge {
         let past = self.past.entry(line.clone()).or_default();
         assert_eq!(past.open, None, "{line:?} is asked twice at once");
         assert!(!past.stopped, "{line:?} is asked after its end: {event:?}");
-        assert_eq!(torrent.stopping, event == Event::Stopped, "{line:?}");
+        // A private torrent takes leave of trackers that are not its own.
+        let ends = event == Event::Stopped;
+        assert!(ends == torrent.stopping || ends && torrent.private, "{line:?}: {event:?}");
         match event {
             Event::Started => assert!(!past.known, "{line:?} starts again"),
             Event::Completed => assert!(past.known && torrent.completed && !past.completed, "{line:?}"),
@@ -197,7 +199,7 @@ impl Judge {
         assert!(request.numwant.is_some_and(|n| n <= if event == Event::Stopped { 0 } else { 200 }));
         past.open = Some(event);
         past.stopped = event == Event::Stopped;
-        let private = torrent.private && !torrent.stopping;
+        let private = torrent.private && !ends;
         let other = |open: &Open| open.private && open.line.0 == key && open.line.1 != line.1;
         assert!(!private || !self.open.values().any(other), "the private {key:?} is at two trackers");
         self.open.insert(ticket, Open { line, event, private });

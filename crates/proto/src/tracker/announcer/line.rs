@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::reach::Source;
 use super::super::types::Event;
 use super::super::url::{Scheme, TrackerUrl};
-use super::api::{Lane, LineStatus, State};
+use super::api::{Lane, LineId, LineStatus, State};
 use super::timing::NEVER;
 use crate::ids::WireHash;
 use crate::time::Time;
@@ -38,6 +38,10 @@ impl Tracker {
             self.lines.len() - 1
         });
         &mut self.lines[at]
+    }
+
+    pub(super) fn line_ids(&self) -> impl Iterator<Item = LineId> {
+        self.lines.iter().map(|line| LineId { tracker: self.id, lane: line.lane })
     }
 
     /// Whether the last answer of any of its lines was a good one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::reach::Source;
 use super::super::url::{Scheme, TrackerUrl};
-use super::api::{Lane, LineId, MAX_TRACKERS};
+use super::api::{LineId, MAX_TRACKERS};
 use super::line::{Line, Tracker};
 use crate::rng::Rng;
 
@@ -12,6 +12,8 @@ use crate::rng::Rng;
 #[derive(Debug, Default)]
 pub(super) struct List {
     trackers: Vec<Tracker>,
+    /// Those that are none of the torrent's any more, and only hear of its end.
+    left: Vec<Tracker>,
     next_id: u16,
 }
 
@@ -53,7 +55,7 @@ impl List {
     /// Takes further trackers, each in a tier of its own: in front or behind. Says by how many the numbers of the tiers
     /// grew that were there.
     pub(super) fn add(&mut self, urls: Vec<Arc<TrackerUrl>>, source: Source) -> u16 {
-        let mut added = Self { trackers: Vec::new(), next_id: self.next_id };
+        let mut added = Self { next_id: self.next_id, ..Self::default() };
         for url in urls {
             if self.takes(&url) && self.trackers.len() + added.trackers.len() < MAX_TRACKERS {
                 added.push(added.trackers.len() as u16, url, source);
@@ -62,8 +64,7 @@ impl List {
         self.next_id = added.next_id;
         let shift = if source == Source::User { added.trackers.len() as u16 } else { 0 };
         if source == Source::User {
-            std::mem::swap(self, &mut added);
-            self.next_id = added.next_id;
+            std::mem::swap(&mut self.trackers, &mut added.trackers);
         }
         let tiers = self.trackers.last().map_or(0, |last| last.tier + 1);
         added.trackers.iter_mut().for_each(|tracker| tracker.tier += tiers);
@@ -71,14 +72,24 @@ impl List {
         shift
     }
 
-    /// Drops the user's trackers, if there are others (BEP 27); says whether any went.
-    pub(super) fn keep_own(&mut self) -> bool {
-        let own = |tracker: &Tracker| tracker.source == Source::Torrent;
-        let before = self.trackers.len();
-        if self.trackers.iter().any(own) {
-            self.trackers.retain(own);
+    /// Leaves the user's trackers, if there are others (BEP 27); names the lines that are to hear of it.
+    pub(super) fn keep_own(&mut self) -> Vec<LineId> {
+        let foreign = |tracker: &mut Tracker| tracker.source != Source::Torrent;
+        if self.trackers.iter().any(|tracker| tracker.source == Source::Torrent) {
+            let left = self.trackers.extract_if(.., foreign);
+            self.left = left.filter(|tracker| !tracker.lines.is_empty()).collect();
         }
-        self.trackers.len() != before
+        self.left.iter().flat_map(Tracker::line_ids).collect()
+    }
+
+    /// Whether a tracker is none of the torrent's any more.
+    pub(super) fn has_left(&self, id: u16) -> bool {
+        self.left.iter().any(|tracker| tracker.id == id)
+    }
+
+    /// Every tracker, those that were left too.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Tracker> {
+        self.trackers.iter().chain(&self.left)
     }
 
     /// What answers moves to the front of its tier (BEP 12).
@@ -105,19 +116,20 @@ impl List {
         self.trackers.iter().position(|tracker| tracker.id == id)
     }
 
-    pub(super) fn line(&mut self, id: LineId) -> Option<&mut Line> {
-        let at = self.find(id.tracker)?;
-        self.trackers[at].line(id.lane)
+    /// A tracker of the torrent, or one that was left.
+    pub(super) fn tracker(&self, id: u16) -> Option<&Tracker> {
+        self.all().find(|tracker| tracker.id == id)
     }
 
-    /// Every line there is.
+    /// A line of such a one.
+    pub(super) fn line(&mut self, id: LineId) -> Option<&mut Line> {
+        let mut all = self.trackers.iter_mut().chain(&mut self.left);
+        all.find(|tracker| tracker.id == id.tracker)?.line(id.lane)
+    }
+
+    /// Every line of the torrent's trackers.
     pub(super) fn line_ids(&self) -> Vec<LineId> {
-        let of = |tracker: &Tracker| {
-            let id = tracker.id;
-            let name = move |lane: Lane| LineId { tracker: id, lane };
-            tracker.lines.iter().map(move |line| name(line.lane)).collect::<Vec<_>>()
-        };
-        self.trackers.iter().flat_map(of).collect()
+        self.trackers.iter().flat_map(Tracker::line_ids).collect()
     }
 }
 

@@ -209,7 +209,7 @@ impl Announcer {
             words.tracker_id = response.tracker_id.take().or(words.tracker_id.take());
         }
         self.tell_answer(id, response);
-        if self.stopping.is_some() {
+        if self.ends(id.tracker) {
             self.queue_farewell(id);
         } else {
             self.queue_owed(id);
@@ -227,8 +227,8 @@ impl Announcer {
         line.words().error = Some(problem.to_string());
         let wait = after_failure(&self.config, &mut self.rng, line.failures, &problem);
         line.next = wait.map_or(NEVER, |wait| now + wait);
-        if self.stopping.is_some() {
-            line.known = false;
+        if self.ends(id.tracker) {
+            self.list.line(id).into_iter().for_each(|line| line.known = false);
         } else {
             self.fall(now, id);
         }
@@ -245,14 +245,13 @@ impl Announcer {
         };
         self.report(id, what);
         self.out.extend(response.external_ip.map(Output::ExternalIp));
-        if !response.peers.is_empty() && self.stopping.is_none() {
+        if !response.peers.is_empty() && !self.ends(id.tracker) {
             self.out.push_back(Output::Peers(response.peers));
         }
     }
 
     fn report(&mut self, id: LineId, what: ReportKind) {
-        let tracker = self.list.find(id.tracker).map(|at| &self.list[at]);
-        if let (Some(tracker), Some(hash)) = (tracker, self.hash(id.lane)) {
+        if let (Some(tracker), Some(hash)) = (self.list.tracker(id.tracker), self.hash(id.lane)) {
             let report = Report { url: Arc::clone(&tracker.url), family: id.lane.family, hash, what };
             self.out.push_back(Output::Report(report));
         }
@@ -284,11 +283,18 @@ impl Announcer {
         }
     }
 
-    /// BEP 27: only its own trackers, and one at a time.
+    /// BEP 27: only its own trackers, and one at a time; others that know of us are told that we left.
     fn make_private(&mut self) {
         self.private = true;
-        self.list.keep_own();
         self.unqueue();
+        for id in self.list.keep_own() {
+            self.queue_farewell(id);
+        }
+    }
+
+    /// Whether a tracker is to hear of the end alone.
+    fn ends(&self, tracker: u16) -> bool {
+        self.stopping.is_some() || self.list.has_left(tracker)
     }
 
     fn add(&mut self, now: Time, urls: Vec<Arc<TrackerUrl>>, source: Source) {
@@ -357,6 +363,14 @@ impl Announcer {
             self.out.push_back(Output::Stopped);
         }
     }
+
+    /// When to give up telling trackers of the end that began at `since`: at once if nothing is open.
+    fn end_at(&self, since: Time) -> Time {
+        let busy = |line: &&Line| line.phase != Phase::Idle;
+        let lines = self.list.all().flat_map(|tracker| &tracker.lines).filter(busy);
+        let wait = |line: &Line| if line.works() { self.config.farewell } else { self.config.hope };
+        since + lines.map(wait).max().unwrap_or_default()
+    }
 }
 
 /// Bounds what is kept of a text that the caller gives.
@@ -368,13 +382,5 @@ fn cut(problem: &mut Problem) {
     };
     if let Some((at, _)) = text.char_indices().nth(MOST_TEXT) {
         text.truncate(at);
-    }
-
-    /// When to give up telling trackers of the end that began at `since`: at once if nothing is open.
-    fn end_at(&self, since: Time) -> Time {
-        let busy = |line: &&Line| line.phase != Phase::Idle;
-        let lines = self.list.iter().flat_map(|tracker| &tracker.lines).filter(busy);
-        let wait = |line: &Line| if line.works() { self.config.farewell } else { self.config.hope };
-        since + lines.map(wait).max().unwrap_or_default()
     }
 }

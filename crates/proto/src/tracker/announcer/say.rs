@@ -26,9 +26,8 @@ impl Announcer {
         if self.stopped {
             return None;
         }
-        let at = self.list.find(id.tracker)?;
         let hash = self.hash(id.lane)?;
-        let tracker = &self.list[at];
+        let tracker = self.list.tracker(id.tracker)?;
         let line = tracker.lines.iter().find(|line| line.lane == id.lane && line.phase == Phase::Queued)?;
         let event = self.event(tracker, line);
         let ask = Ask {
@@ -55,7 +54,7 @@ impl Announcer {
     }
 
     fn event(&self, tracker: &Tracker, line: &Line) -> Event {
-        if self.stopping.is_some() {
+        if self.ends(tracker.id) {
             Event::Stopped
         } else if !line.known {
             Event::Started
@@ -81,9 +80,9 @@ impl Announcer {
 
     /// Says that a line is due; it has to be idle.
     pub(super) fn queue(&mut self, id: LineId) {
-        let Some(at) = self.list.find(id.tracker) else { return };
+        let Some(tracker) = self.list.tracker(id.tracker) else { return };
+        let url = Arc::clone(&tracker.url);
         let urgency = self.urgency(id);
-        let url = Arc::clone(&self.list[at].url);
         if let Some(line) = self.list.line(id) {
             line.phase = Phase::Queued;
             self.out.push_back(Output::Due { line: id, url, family: id.lane.family, urgency });
@@ -91,9 +90,9 @@ impl Announcer {
     }
 
     fn urgency(&mut self, id: LineId) -> Urgency {
-        let (downloads, stopping) = (self.totals.left > 0 && !self.partial_seed, self.stopping.is_some());
+        let (downloads, ends) = (self.totals.left > 0 && !self.partial_seed, self.ends(id.tracker));
         match self.list.line(id) {
-            _ if stopping => Urgency::Stop,
+            _ if ends => Urgency::Stop,
             Some(line) if line.owes || downloads && !line.known && line.failures == 0 => Urgency::Start,
             _ => Urgency::Regular,
         }

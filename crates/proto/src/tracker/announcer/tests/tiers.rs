@@ -178,10 +178,35 @@ fn a_magnet_that_turns_out_private_keeps_to_one() {
     rig.answer(&b, every(1800));
     rig.tell(Input::Identified { hashes: InfoHashes::V1(InfoHashV1([7; 20])), private: true });
     assert_eq!(rig.it.status().len(), 2);
-    rig.answer(&user, every(1800));
+    let peers = vec!["1.2.3.4:5".parse().unwrap()];
+    rig.answer(&user, AnnounceResponse { peers, ..every(1800) });
+    assert!(!rig.out.iter().any(|out| matches!(out, Output::Peers(_))));
+    let leave = rig.ask();
+    assert_eq!((leave.host(), leave.ask.request.event), ("u", Event::Stopped));
     rig.answer(&a, every(900));
+    rig.fail(&leave);
     let (next, waited) = rig.wait(3600);
     assert_eq!((next.unwrap().host(), waited), ("a", 900));
+}
+
+#[test]
+fn who_is_left_for_a_private_torrent_is_told_so_once() {
+    let new = NewTorrent { user: vec![url("http://u/"), url("http://v/")], ..torrent(&[&["http://a/"]]) };
+    let mut rig = Rig::new(config(), new);
+    let (u, v, a) = (rig.ask(), rig.ask(), rig.ask());
+    rig.answer(&u, every(1800));
+    rig.fail(&v);
+    rig.answer(&a, every(1800));
+    rig.tell(Input::Identified { hashes: InfoHashes::V1(InfoHashV1([7; 20])), private: true });
+    rig.tell(Input::Stop);
+    let mut told = [rig.ask(), rig.ask()];
+    told.sort_by(|one, other| one.host().cmp(other.host()));
+    assert_eq!(
+        told.each_ref().map(|open| (open.host(), open.ask.request.event)),
+        [("a", Event::Stopped), ("u", Event::Stopped)]
+    );
+    told.iter().for_each(|open| rig.answer(open, every(1800)));
+    assert!(rig.try_ask().is_none() && rig.out.contains(&Output::Stopped));
 }
 
 #[test]
