@@ -270,3 +270,23 @@ impl From<udp_client::AskError> for AskError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use samara_proto::ids::PeerId;
+    use samara_proto::tracker::announcer::Identity;
+    use samara_proto::tracker::fleet;
+
+    use super::*;
+
+    #[test]
+    fn the_fleet_waits_until_all_addresses_were_silent() {
+        let udp = udp_client::Config::default();
+        let tries =
+            (0..u32::from(udp.tries) - 1).map(|n| udp.timeout * (1 << n)).sum::<Duration>() + udp.timeout;
+        assert_eq!(tries, Duration::from_secs(120));
+        let who = Identity { peer_id: PeerId([0; 20]), v4: None, v6: None };
+        let patience = fleet::Config::new(who).patience;
+        assert!(patience > tries * MAX_TRIED as u32 && patience > HTTP_TIME);
+    }
+}

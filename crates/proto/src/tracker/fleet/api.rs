@@ -21,7 +21,8 @@ pub struct Config {
     pub per_host: usize,
     /// Open questions in all.
     pub at_once: usize,
-    /// After this without a word from the caller a question counts as unanswered.
+    /// After this without a word from the caller a question counts as unanswered. It is to be longer than the caller
+    /// takes to find all addresses of a tracker silent, for what ends by this is no fault of the tracker.
     pub patience: Duration,
     /// Which peers a tracker may give.
     pub policy: Policy,
@@ -36,7 +37,7 @@ impl Config {
             stop_rate: 200,
             per_host: 16,
             at_once: 256,
-            patience: Duration::from_secs(300),
+            patience: Duration::from_secs(600),
             policy: Policy { inside: false },
         }
     }

@@ -222,7 +222,7 @@ fn a_question_that_the_caller_forgot_ends() {
     rig.add(0, &[&["http://a/announce"]]);
     rig.add(1, &[&["http://b/announce"]]);
     assert_eq!(rig.hosts(), ["a"]);
-    rig.pass(301);
+    rig.pass(601);
     assert_eq!(rig.hosts(), ["b"]);
     assert!(rig.out.contains(&Output::Cancel(Ticket(0))));
 }
