@@ -113,7 +113,7 @@ impl Node {
     fn end_lookup(&mut self, now: Time, op: Op) {
         let Some(job) = self.jobs.get_mut(op) else { return };
         let Job { goal, run: Some(run), .. } = job else { return };
-        if let (Goal::Upkeep { .. }, Some(reach)) = (&*goal, run.lookup.reach()) {
+        if let (Goal::Upkeep { join: false, .. }, Some(reach)) = (&*goal, run.lookup.reach()) {
             self.census.add(K, reach);
         }
         if !goal.stores() {
