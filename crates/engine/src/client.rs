@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{AddSource, AddTorrent, Config, Limits, Snapshot, TorrentEvent};
 use crate::clock::Clock;
+use crate::desk::Desk;
 use crate::dials::Dials;
 use crate::disk::{Disk, DiskConfig, Gauge, StorageError};
 use crate::entry::{self, Entry, Look};
@@ -31,7 +32,7 @@ use crate::registry::Registry;
 use crate::share::{self, Sharing};
 use crate::store::{Seeds, Store};
 use crate::torrent::{self, Awake, Control, Ends, Origin, OriginError, Owner, ToTorrent};
-use crate::trackers::{self, Asker, Callers, Desk};
+use crate::trackers::{self, Asker, Callers};
 
 /// Torrents whose files are looked at beside each other when each is added by itself: enough to keep a disk busy.
 const LOOKING: usize = 16;
@@ -56,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Places>,
     pub(crate) dials: Arc<Dials>,
     pub(crate) limiter: Limiter,
-    /// What trackers are to be told.
+    /// What trackers and others are to be told.
     pub(crate) desk: Desk,
     /// From how far out we were called.
     pub(crate) callers: Callers,
@@ -225,6 +226,8 @@ impl Client {
             config,
         });
         let trackers = start_trackers(&shared, &listening);
+        shared.desk.dht.close();
+        shared.desk.lsd.close();
         let mut listeners = JoinSet::new();
         let (stop, stopped) = watch::channel(());
         for listener in bound {
@@ -413,7 +416,7 @@ fn start_trackers(shared: &Arc<Shared>, listening: &[SocketAddr]) -> JoinSet<()>
             let asker = Asker::new(listening, policy, udp_client::Config::default());
             tasks.spawn(trackers::run(Arc::clone(shared), asker, fleet));
         }
-        _ => shared.desk.close(),
+        _ => shared.desk.trackers.close(),
     }
     tasks
 }

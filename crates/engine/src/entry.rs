@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use crate::api::{Limits, Snapshot, TorrentEvent};
 use crate::client::Shared;
 use crate::news::News;
+use crate::tally::Tally;
 use crate::torrent::{self, AwakeOne, Dormant, ToTorrent};
-use crate::trackers::Tally;
 
 /// Messages that may wait for a torrent's owner: each is a batch of one connection's events.
 pub(crate) const INBOX: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) const INBOX: usize = 256;
 pub(crate) struct Entry {
     state: Mutex<State>,
     pub(crate) news: News<TorrentEvent>,
-    /// What trackers hear of it.
+    /// What trackers and others hear of it.
     pub(crate) tally: Tally,
 }
 

@@ -20,6 +20,7 @@
 mod api;
 mod client;
 mod clock;
+mod desk;
 mod dials;
 pub mod disk;
 mod entry;
@@ -34,6 +35,7 @@ mod places;
 mod registry;
 mod share;
 pub mod store;
+mod tally;
 mod torrent;
 pub mod trackers;
 pub mod web;

@@ -252,10 +252,8 @@ impl Work {
         if !self.shared.torrents.insert(&entry) {
             return Ok(());
         }
-        if let Some(new) = new {
-            entry.tally.set(new.totals);
-            self.shared.desk.add(&entry, new);
-        }
+        entry.tally.set(new.totals);
+        self.shared.desk.add(&entry, new);
         if calls {
             entry.reach(&self.shared, Caller::User);
         }

@@ -42,13 +42,11 @@ impl Owner {
         };
         let (need, partial_seed) = (self.need(totals), self.is_partial_seed(totals));
         self.announced = Announced { list: None, need, partial_seed, missing: totals.left > 0 };
-        if !list.is_empty() {
-            let List { tiers, user } = list;
-            let private = self.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private());
-            let hashes = self.machine.hashes();
-            let new = NewTorrent { hashes, private, tiers, user, totals, need, partial_seed };
-            self.shared.desk.add(&self.entry, new);
-        }
+        let List { tiers, user } = list;
+        let private = self.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private());
+        let hashes = self.machine.hashes();
+        let new = NewTorrent { hashes, private, tiers, user, totals, need, partial_seed };
+        self.shared.desk.add(&self.entry, new);
     }
 
     /// Tells what changed. Of what is being woken everything was said, and nothing new is known before it is open.

@@ -39,10 +39,10 @@ impl List {
         Self { tiers, ..self }
     }
 
-    /// To announce a torrent that is whole; `None` if there is nobody to tell.
-    pub(crate) fn seed(self, info: &Info) -> Option<NewTorrent> {
+    /// To announce a torrent that is whole.
+    pub(crate) fn seed(self, info: &Info) -> NewTorrent {
         let Self { tiers, user } = self;
-        (!tiers.is_empty() || !user.is_empty()).then(|| NewTorrent {
+        NewTorrent {
             hashes: info.hashes(),
             private: info.private(),
             tiers,
@@ -50,11 +50,7 @@ impl List {
             totals: Totals::default(),
             need: Need::Few,
             partial_seed: false,
-        })
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tiers.is_empty() && self.user.is_empty()
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Trackers as a client: who is asked, when, and what is made of the answers.
 //!
 //! One task a client asks for all its torrents, awake or not; what it asks when is decided by
-//! [`Fleet`](samara_proto::tracker::fleet::Fleet). Torrents speak to it through the `Desk`, and get peers. [`Asker`]
+//! [`Fleet`](samara_proto::tracker::fleet::Fleet). Torrents speak to it through the desk (`desk.rs`), and get peers. [`Asker`]
 //! brings one answer to one question, for whoever wants no more.
 
 mod ask;
-mod desk;
 mod list;
 mod task;
 mod udp;
@@ -16,7 +15,6 @@ use samara_proto::ids::PeerId;
 use samara_proto::tracker::announcer::Identity;
 
 pub use ask::{Answer, AskError, Asker, Question, Told, What};
-pub(crate) use desk::{Desk, Tally};
 pub(crate) use list::List;
 pub(crate) use task::{Callers, need, run};
 

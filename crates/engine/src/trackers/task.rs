@@ -1,4 +1,4 @@
-//! The task that asks all trackers for all torrents of a client: it carries notes from the [`Desk`](super::Desk) and answers from the
+//! The task that asks all trackers for all torrents of a client: it carries notes from the [`Desk`](crate::desk::Desk) and answers from the
 //! [`Asker`] to the [`Fleet`], and what that says to torrents. It decides one thing itself, whether a torrent that rests
 //! is woken for peers.
 //!
@@ -20,10 +20,10 @@ use samara_proto::tracker::reach::scope;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::desk::{Note, Notes};
 use super::{Answer, AskError, Asker, Question, Told, What};
 use crate::api::TorrentEvent;
 use crate::client::Shared;
+use crate::desk::{Notes, TrackerNote};
 use crate::entry::{Caller, Entry, Look};
 use crate::torrent::ToTorrent;
 
@@ -54,7 +54,7 @@ impl Callers {
     }
 }
 
-/// Runs until all is said after [`Desk::stop_all`](super::Desk::stop_all).
+/// Runs until all is said after [`Desk::stop_all`](crate::desk::Desk::stop_all).
 pub(crate) async fn run(shared: Arc<Shared>, asker: Asker, fleet: Fleet) {
     let (asker, asks) = (Arc::new(asker), JoinSet::new());
     let task = Task {
@@ -96,7 +96,7 @@ impl Task {
             }
             let deadline = self.fleet.deadline().map(|due| self.shared.clock.instant(due));
             tokio::select! {
-                notes = self.shared.desk.take() => {
+                notes = self.shared.desk.trackers.take() => {
                     stopping = notes.stop;
                     self.notes(notes);
                 }
@@ -106,7 +106,7 @@ impl Task {
                 }
             }
         }
-        self.shared.desk.close();
+        self.shared.desk.trackers.close();
         self.asks.shutdown().await;
         self.asker.close().await;
     }
@@ -115,7 +115,7 @@ impl Task {
         self.fleet.handle(self.shared.clock.now(), input);
     }
 
-    fn notes(&mut self, notes: Notes) {
+    fn notes(&mut self, notes: Notes<TrackerNote>) {
         for (torrent, note) in notes.torrents {
             self.note(torrent, note);
         }
@@ -124,7 +124,7 @@ impl Task {
         }
     }
 
-    fn note(&mut self, torrent: TorrentKey, note: Note) {
+    fn note(&mut self, torrent: TorrentKey, note: TrackerNote) {
         if let Some((entry, mut new)) = note.add {
             new.totals = entry.tally.totals();
             self.torrents.insert(torrent, entry);
