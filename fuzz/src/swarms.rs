@@ -29,6 +29,27 @@ struct Swarm {
     completed: (u32, u32),
 }
 
+/// Peers of one role.
+#[derive(Clone, Copy, Debug, Default)]
+struct Members {
+    all: usize,
+    /// Not too old.
+    alive: usize,
+}
+
+impl Swarm {
+    /// Leeches and seeds. One look at everybody, since that is what these programs take their time for.
+    fn members(&self, now: u64) -> [Members; 2] {
+        let mut members = [Members::default(); 2];
+        for peer in self.peers.values() {
+            let role = &mut members[usize::from(peer.seed)];
+            role.all += 1;
+            role.alive += usize::from(now - peer.heard < LIFE);
+        }
+        members
+    }
+}
+
 /// The store, and what it should hold.
 struct World {
     store: Swarms,
@@ -79,18 +100,19 @@ impl World {
                 let (port, what, want) = (input.byte(), input.byte(), input.byte());
                 for i in 0..u16::from(n) {
                     let addr = addr(what & 1 == 1, host.wrapping_add(i), port);
-                    self.announce(hash, addr, what, want);
+                    // To look at everybody each time would take nearly all of the time.
+                    self.announce(hash, addr, what, want, i % 16 == 0);
                 }
             }
             _ => {
                 let (hash, host, port) = (hash(input), input.short() % 64, input.byte());
                 let (what, want) = (input.byte(), input.byte());
-                self.announce(hash, addr(what & 1 == 1, host, port), what, want);
+                self.announce(hash, addr(what & 1 == 1, host, port), what, want, true);
             }
         }
     }
 
-    fn announce(&mut self, hash: WireHash, peer: SocketAddr, what: u8, want: u8) {
+    fn announce(&mut self, hash: WireHash, peer: SocketAddr, what: u8, want: u8, look: bool) {
         let event = Event::from_number(u32::from(what >> 1 & 7));
         let role = Role::new(u64::from(what >> 4 & 1), event);
         let announce = Announce { hash, peer, event, role, want: want.into() };
@@ -103,17 +125,21 @@ impl World {
         } else if peer.port() != 0 {
             self.enter(hash, peer, event, role);
         }
+        if !look {
+            return;
+        }
         let told = unpack(&out[..counts.peers], family);
         let want = if event == Event::Stopped { 0 } else { want.into() };
-        self.check_peers((hash, family), &told, Some(peer), role, want);
-        if event != Event::Stopped || self.model.contains_key(&(hash, family)) {
-            self.check_counts((hash, family), counts);
-        }
+        self.check((hash, family), &told, Some(peer), role, want, counts);
     }
 
     fn enter(&mut self, hash: WireHash, peer: SocketAddr, event: Event, role: Role) {
         let swarm = self.model.entry((hash, Family::of(peer.ip()))).or_default();
         let seed = role == Role::Seed;
+        // Downloads go with the last one who is heard of.
+        if !swarm.peers.values().any(|peer| self.now - peer.heard < LIFE) {
+            swarm.completed.0 = 0;
+        }
         let before = swarm.peers.insert(peer, Peer { seed, heard: self.now });
         if event == Event::Completed && seed {
             let known = before.is_some_and(|before| before.seed);
@@ -144,21 +170,37 @@ impl World {
         let counts =
             self.store.peers(seconds(self.now), &Ask { hash, family, role, want: want.into() }, &mut out);
         let told = unpack(&out[..counts.peers], family);
-        self.check_peers((hash, family), &told, None, role, want.into());
-        self.check_counts((hash, family), counts);
+        self.check((hash, family), &told, None, role, want.into(), counts);
         assert_eq!(self.store.scrape(&hash, family), Counts { peers: 0, ..counts });
     }
 
-    fn check_peers(
+    fn check(
         &self,
         key: (WireHash, Family),
         told: &[SocketAddr],
         me: Option<SocketAddr>,
         role: Role,
         want: usize,
+        counts: Counts,
     ) {
-        let none = Swarm::default();
-        let swarm = self.model.get(&key).unwrap_or(&none);
+        let Some(swarm) = self.model.get(&key) else {
+            return assert_eq!(counts, Counts::default());
+        };
+        self.check_told(swarm, told, me, role, want);
+        let members = swarm.members(self.now);
+        self.check_number(swarm, members, told.len(), me, role, want);
+        self.check_counts(swarm, members, counts);
+    }
+
+    /// Only those who are there are told of, and not the asker.
+    fn check_told(
+        &self,
+        swarm: &Swarm,
+        told: &[SocketAddr],
+        me: Option<SocketAddr>,
+        role: Role,
+        want: usize,
+    ) {
         let unique: HashSet<_> = told.iter().collect();
         assert_eq!(unique.len(), told.len(), "somebody is handed out twice");
         assert!(told.len() <= want);
@@ -168,35 +210,37 @@ impl World {
             assert!(self.now - peer.heard < LIFE, "{addr} is silent for {} ticks", self.now - peer.heard);
             assert!(role == Role::Leech || !peer.seed, "a seed is told of a seed");
         }
-        let others = swarm.peers.iter().filter(|(addr, _)| Some(**addr) != me);
-        let others = others.filter(|(_, peer)| role == Role::Leech || !peer.seed);
-        let (alive, dead): (Vec<_>, Vec<_>) = others.partition(|(_, peer)| self.now - peer.heard < LIFE);
-        if !self.capped && dead.len() < 200 {
-            let least = want.min(alive.len()).saturating_sub(dead.len());
-            assert!(told.len() >= least, "{} of {} are told, {want} wanted", told.len(), alive.len());
+    }
+
+    /// As many are told of as are there, but for those who are too old and may be met instead.
+    fn check_number(
+        &self,
+        swarm: &Swarm,
+        [leeches, seeds]: [Members; 2],
+        told: usize,
+        me: Option<SocketAddr>,
+        role: Role,
+        want: usize,
+    ) {
+        let seeds = if role == Role::Leech { seeds } else { Members::default() };
+        // The asker was heard just now, if it is there.
+        let me = me.and_then(|me| swarm.peers.get(&me)).filter(|me| role == Role::Leech || !me.seed);
+        let alive = leeches.alive + seeds.alive - usize::from(me.is_some_and(|me| self.now == me.heard));
+        let dead = leeches.all + seeds.all - (leeches.alive + seeds.alive);
+        if !self.capped && dead < 200 {
+            let least = want.min(alive).saturating_sub(dead);
+            assert!(told >= least, "{told} of {alive} are told, {want} wanted");
         }
     }
 
-    fn check_counts(&self, key: (WireHash, Family), counts: Counts) {
-        let none = Swarm::default();
-        let swarm = self.model.get(&key).unwrap_or(&none);
-        let count = |seed: bool, alive: bool| {
-            let these =
-                swarm.peers.values().filter(|p| p.seed == seed && (!alive || self.now - p.heard < LIFE));
-            these.count() as u32
-        };
-        for (seed, is) in [(true, counts.complete), (false, counts.incomplete)] {
-            assert!(is <= count(seed, false), "{is} are counted, and {} ever were", count(seed, false));
-            assert!(self.capped || is >= count(seed, true), "{is} are counted of {}", count(seed, true));
+    fn check_counts(&self, swarm: &Swarm, [leeches, seeds]: [Members; 2], counts: Counts) {
+        for (role, is) in [(seeds, counts.complete as usize), (leeches, counts.incomplete as usize)] {
+            assert!(is <= role.all, "{is} are counted, and {} ever were", role.all);
+            assert!(self.capped || is >= role.alive, "{is} are counted of {}", role.alive);
         }
-        assert!(counts.downloaded <= swarm.completed.1);
-        let alive = count(true, true) + count(false, true) > 0;
-        assert!(!alive || counts.downloaded >= swarm.completed.0 || self.forgot(swarm));
-    }
-
-    /// Whether everybody in a swarm may have been too old at once, so that its downloads went with it.
-    fn forgot(&self, swarm: &Swarm) -> bool {
-        self.capped || swarm.completed.0 > 0
+        let (least, most) = swarm.completed;
+        assert!(counts.downloaded <= most);
+        assert!(leeches.alive + seeds.alive == 0 || counts.downloaded >= least, "downloads are forgotten");
     }
 
     fn sweep(&mut self) {
