@@ -115,9 +115,12 @@ fn everybody_is_handed_out_equally_often() {
 /// Honest swarms that live on while so many hashes that nobody shares are announced once each.
 fn flood(fakes: u32, honest: u64, max_bytes: usize) -> Swarms {
     let mut store = store(max_bytes);
+    // Five who come at once, or one who comes twice.
+    (0..honest * 5)
+        .for_each(|n| drop(announce(&mut store, at(0), n % honest, peer(n as u32), Role::Leech, 0)));
     for seconds in [0, 600] {
-        for n in 0..honest * 5 {
-            announce(&mut store, at(seconds), n % honest, peer(n as u32), Role::Leech, 0);
+        for n in 0..honest {
+            announce(&mut store, at(seconds), 1 << 34 | n, peer(n as u32), Role::Leech, 0);
         }
     }
     for n in 0..fakes {
@@ -127,6 +130,7 @@ fn flood(fakes: u32, honest: u64, max_bytes: usize) -> Swarms {
     }
     for n in 0..honest {
         assert_eq!(scrape(&store, n).incomplete, 5, "an honest swarm lost peers to a flood");
+        assert_eq!(scrape(&store, 1 << 34 | n).incomplete, 1, "an honest swarm is lost to a flood");
     }
     store
 }
@@ -182,6 +186,63 @@ fn a_host_has_a_few_peers_and_pushes_out_its_own() {
         let told = announce(&mut store, at(2000), 1, peer(9999), Role::Seed, 100);
         assert!(told.iter().all(|p| p.ip() == v4(1).ip() && p.port() > 1900), "{told:?}");
     }
+}
+
+#[test]
+fn nobody_rises_again_behind_a_swarm_that_is_left_and_entered_again() {
+    let (mut store, tick) = (store(4 << 20), LIFETIME / 64);
+    let say = |store: &mut Swarms, now, n, peer, event| {
+        let announce = Announce { hash: hash(n), peer, event, role: Role::Seed, want: 9 };
+        store.announce(now, &announce, &mut [0; 60])
+    };
+    // One that has downloads is remembered while nobody is in it.
+    say(&mut store, at(0), 1, peer(1), Event::Completed);
+    say(&mut store, at(0), 2, peer(2), Event::Started);
+    for round in 1..=10 {
+        let now = at(0) + tick * 30 * round;
+        while store.sweep(now, 10) {}
+        let left = say(&mut store, now, 1, peer(1), Event::Stopped);
+        assert_eq!((left.complete, left.downloaded), (0, 1));
+        say(&mut store, now, 1, peer(1), Event::Started);
+        if round > 3 {
+            assert_eq!(scrape(&store, 2), Counts::default(), "a swarm is known {} ticks later", 30 * round);
+        }
+    }
+}
+
+#[test]
+fn a_bag_that_is_full_costs_others_nothing() {
+    let config = Config { lifetime: LIFETIME, max_bytes: 64 << 20, per_host: 1000, secret: [9; 16] };
+    let mut store = Swarms::new(&config, Time::ZERO);
+    (0..100).for_each(|n| drop(announce(&mut store, at(0), n, peer(n as u32), Role::Seed, 0)));
+    for port in 1..=900 {
+        announce(&mut store, at(1), 1 << 40, ([192, 0, 2, 1], port).into(), Role::Leech, 0);
+    }
+    assert_eq!(store.stats().v4.evicted, 0);
+    assert_eq!(scrape(&store, 1 << 40).incomplete, 512);
+    for seconds in [1000, 1900] {
+        while store.sweep(at(seconds), 10) {}
+    }
+    assert_eq!(store.stats().v4.swarms, 0);
+}
+
+#[test]
+fn swarms_grow_in_a_flood() {
+    let mut store = store(4 << 20);
+    for seconds in [0, 600] {
+        for n in 0..500 * 5 {
+            announce(&mut store, at(seconds), n % 500, peer(n as u32), Role::Leech, 0);
+        }
+    }
+    for n in 0..60_000 {
+        announce(&mut store, at(700), 1 << 32 | u64::from(n), peer(1 << 24 | n), Role::Leech, 0);
+        if n % 20 == 0 {
+            announce(&mut store, at(700), u64::from(n / 20 % 500), peer(1 << 23 | n), Role::Leech, 0);
+        }
+    }
+    let known: Vec<_> = (0..500).map(|n| scrape(&store, n).incomplete).collect();
+    assert_eq!(known, [5 + 6; 500], "somebody was not let in");
+    assert!(store.stats().v4.evicted > 20_000);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::crowd::Crowd;
 use super::members::Was;
 use super::peer::Packed;
 use super::pool::Pool;
-use super::slab::{Id, NEW, Peers, Slab};
+use super::slab::{Id, NEW, NONE, Peers, Slab, Swarm};
 use super::table::{MAX_RECORDS, Table};
 use super::{Counts, Event, FamilyStats, Role};
 use crate::ids::WireHash;
@@ -16,6 +16,10 @@ const EVICTIONS: usize = 16;
 
 /// Swarms among which the emptiest is looked for.
 const CANDIDATES: usize = 16;
+
+/// This part of the memory is not for swarms that were announced once. Giving those up makes room for others like them,
+/// but seldom a whole page for one that grows.
+const RESERVE: usize = 8;
 
 /// Crowds by number.
 #[derive(Debug, Default)]
@@ -196,16 +200,20 @@ impl<P: Packed> Half<P> {
     }
 
     /// Takes a swarm out of the queue of those that were announced once, if this is a second announce: at another
-    /// time, or by another host.
+    /// time, or by another host. One in which nobody is left is announced as for the first time.
     fn settle(&mut self, id: Id, me: P) {
         if !self.slab.is_in(id, NEW) {
             return;
         }
         let Some(Peers::Few { bag, .. }) = self.slab.get(id).map(|swarm| swarm.peers) else { return };
-        let Some(first) = bag.peers(&self.pool).first().copied() else { return };
-        if first.heard() != me.heard() || !first.same_host(me) {
-            let slot = self.slot_for(self.age(first));
-            self.slab.move_to(id, slot);
+        match bag.peers(&self.pool).first().copied() {
+            // The queue is by age.
+            None => self.slab.move_to(id, NEW),
+            Some(first) if first.heard() != me.heard() || !first.same_host(me) => {
+                let slot = self.slot_for(self.age(first));
+                self.slab.move_to(id, slot);
+            }
+            Some(_) => {}
         }
     }
 
@@ -238,8 +246,12 @@ impl<P: Packed> Half<P> {
 
     /// A new swarm, for which others may have to go.
     pub(super) fn create(&mut self, hash: &WireHash) -> Option<Id> {
+        let used = self.bytes() - self.pool.idle_bytes();
+        if used > self.limit - self.limit / RESERVE && self.slab.first(NEW).is_some() {
+            self.evict(NONE);
+        }
         for _ in 0..EVICTIONS {
-            let record = if self.slab.is_full() { size_of::<super::slab::Swarm>() } else { 0 };
+            let record = if self.slab.is_full() { size_of::<Swarm>() } else { 0 };
             let fits = self.bytes() + record + self.table.growth() <= self.limit;
             if fits && self.slab.len() < MAX_RECORDS {
                 let id = self.slab.insert(*hash, NEW);
@@ -247,7 +259,7 @@ impl<P: Packed> Half<P> {
                 self.table.insert(key.sip13(&hash.0), id, |id| hash_of(slab, key, id));
                 return Some(id);
             }
-            if !self.evict(super::slab::NONE) {
+            if !self.evict(NONE) {
                 break;
             }
         }

@@ -4,7 +4,9 @@ use super::bag::{Bag, Full};
 use super::crowd::Crowd;
 use super::half::Half;
 use super::peer::Packed;
+use super::pool::PAGE;
 use super::slab::{Id, Peers};
+use super::wheel::LIFE;
 
 /// Peers above which a swarm becomes a crowd: 512 bytes of IPv4 peers are looked through in some 30 ns.
 const FEW: usize = 64;
@@ -60,6 +62,9 @@ impl<P: Packed> Half<P> {
             let at = self.gather(bag, leeches)?;
             bag.clear(&mut self.pool);
             self.set_peers(id, Peers::Many(at));
+            // Also if it is in the queue of those that were announced once, which is not for crowds.
+            let slot = self.slot_for(LIFE);
+            self.slab.move_to(id, slot);
             return self.enter_many(at, me, seed);
         }
         let may_grow = self.may_grow();
@@ -96,17 +101,18 @@ impl<P: Packed> Half<P> {
         self.add_many(at, me, seed).map(|()| Was::Unknown)
     }
 
-    /// Adds a peer that is not there to a crowd.
+    /// Adds a peer that is not there to a crowd, if need be in the place of another one of its bag.
     fn add_many(&mut self, at: u32, me: P, seed: bool) -> Result<(), Full> {
         let (may_grow, limit) = (self.may_grow(), self.limit);
         let crowd = self.crowds.get_mut(at).ok_or(Full)?;
         let greedy = crowd.len() * size_of::<P>() > limit / GREEDY;
         let role = crowd.role_mut(seed);
         let added = role.insert(&mut self.pool, me, self.secret, may_grow);
-        if added == Ok(()) || !greedy {
+        let bag = role.bags()[role.bag_of(me.host_hash(self.secret))];
+        // No memory of others makes a bag hold more.
+        if added == Ok(()) || !greedy && bag.len() < PAGE {
             return added;
         }
-        let bag = role.bags()[role.bag_of(me.host_hash(self.secret))];
         let now = self.now as u8;
         let oldest =
             bag.peers_mut(&mut self.pool).iter_mut().max_by_key(|peer| now.wrapping_sub(peer.heard()));

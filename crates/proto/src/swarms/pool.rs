@@ -72,16 +72,23 @@ pub(super) struct Pool<P> {
     roomy: [u32; CLASSES.len()],
     /// The first page that is empty.
     empty: u32,
+    /// How many pages are empty.
+    idle: usize,
 }
 
 impl<P: Packed> Pool<P> {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), pages: Vec::new(), roomy: [NONE; CLASSES.len()], empty: NONE }
+        Self { chunks: Vec::new(), pages: Vec::new(), roomy: [NONE; CLASSES.len()], empty: NONE, idle: 0 }
     }
 
     /// Bytes taken from the allocator.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * Self::chunk_bytes() + self.pages.len() * size_of::<Page>()
+    }
+
+    /// Bytes of the pages that are empty.
+    pub(super) const fn idle_bytes(&self) -> usize {
+        self.idle * PAGE * size_of::<P>()
     }
 
     /// By how much the pool grows at once.
@@ -149,6 +156,7 @@ impl<P: Packed> Pool<P> {
         if is_empty {
             self.pages[page as usize].next = self.empty;
             self.empty = page;
+            self.idle += 1;
             return;
         }
         if let Some(first) = self.peers_mut(block, 1).first_mut() {
@@ -169,6 +177,7 @@ impl<P: Packed> Pool<P> {
         }
         let page = self.empty;
         self.empty = self.pages[page as usize].next;
+        self.idle -= 1;
         self.pages[page as usize] = Page { next: NONE, prev: NONE, free: NO_BLOCK, fresh: 0, used: 0, class };
         self.link(page, class);
         Some(page)
@@ -183,6 +192,7 @@ impl<P: Packed> Pool<P> {
             self.pages.push(Page { next, prev: NONE, free: NO_BLOCK, fresh: 0, used: 0, class: Class(0) });
         }
         self.empty = first as u32;
+        self.idle += CHUNK_PAGES;
         Some(())
     }
 
@@ -264,9 +274,10 @@ mod tests {
         held.drain(..).for_each(|(block, class, _)| pool.free(block, class));
         let before = pool.bytes();
         let pages = pool.pages.len();
+        assert_eq!(pool.idle, pages);
         let all: Vec<_> = (0..pages).map(|_| pool.alloc(Class::MAX, false)).collect();
         assert!(all.iter().all(Option::is_some), "an empty page is not handed out");
         assert!(pool.alloc(Class::of(1), false).is_none());
-        assert_eq!(pool.bytes(), before);
+        assert_eq!((pool.bytes(), pool.idle), (before, 0));
     }
 }
