@@ -8,6 +8,7 @@
 //! | listener | one an address | its socket; strangers until they name a torrent |
 //! | owner (`torrent`) | one a torrent that is awake | the torrent machine |
 //! | connection (`peer`) | one a connection | socket, connection machine, buffers |
+//! | DHT task ([`dht`]) | one | UDP sockets, the DHT nodes |
 //! | tracker task ([`trackers`]) | one | when which tracker is asked for which torrent |
 //! | pacer (`limit`) | two | the turns of those who are held up by a rate limit |
 //! | disk threads ([`disk`]) | a few | hashing and writing of pieces, each piece on one thread |
@@ -21,6 +22,7 @@ mod api;
 mod client;
 mod clock;
 mod desk;
+pub mod dht;
 mod dials;
 pub mod disk;
 mod entry;
