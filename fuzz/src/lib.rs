@@ -26,6 +26,7 @@ pub mod tracker_lists;
 pub mod tracker_udp;
 pub mod udp_server;
 pub mod ut_metadata;
+pub mod ut_pex;
 pub mod wire_split;
 
 /// Runs one input; panics if a property does not hold.
@@ -54,5 +55,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("tracker_udp", tracker_udp::run),
     ("udp_server", udp_server::run),
     ("ut_metadata", ut_metadata::run),
+    ("ut_pex", ut_pex::run),
     ("wire_split", wire_split::run),
 ];

@@ -12,7 +12,9 @@ use samara_proto::layout::Layout;
 use samara_proto::merkle::HashRequest;
 use samara_proto::peer::{Command, Config, Connection, Departure, Event, Output, Shape, Transmit, Want};
 use samara_proto::time::Time;
-use samara_proto::wire::{ExtensionHandshake, Handshake, Message, MetadataMessage, Prefix, Reserved};
+use samara_proto::wire::{
+    ExtensionHandshake, Handshake, Message, MetadataMessage, PexFlags, PexMessage, Prefix, Reserved,
+};
 
 use super::input::Input;
 
@@ -157,6 +159,7 @@ fn extended(input: &mut Input<'_>) -> Vec<u8> {
         let ids = ExtensionHandshake {
             ut_metadata: Some(input.byte()),
             lt_donthave: Some(input.byte()),
+            ut_pex: Some(input.byte()),
             metadata_size: Some(input.word()),
             reqq: Some(input.word()),
             ..ExtensionHandshake::default()
@@ -169,12 +172,18 @@ fn extended(input: &mut Input<'_>) -> Vec<u8> {
                 let (piece, total) = (input.byte().into(), Some(METADATA_SIZE));
                 MetadataMessage::Data { piece, total, data: input.bytes(200) }.encode(&mut payload);
             }
+            2 if input.flag() => pex(input).encode(&mut payload),
             2 => MetadataMessage::Reject(input.byte().into()).encode(&mut payload),
             _ => payload.extend_from_slice(input.bytes(4)),
         }
     }
     Message::Extended(id, &payload).encode(&mut out);
     out
+}
+
+fn pex(input: &mut Input<'_>) -> PexMessage {
+    let added = (0..input.byte() % 4).map(|n| ([10, 0, 0, n], 6881).into());
+    PexMessage { added: added.map(|addr| (addr, PexFlags(0x10))).collect(), dropped: Vec::new() }
 }
 
 fn command(input: &mut Input<'_>) -> Command {
@@ -194,7 +203,11 @@ fn command(input: &mut Input<'_>) -> Command {
             info: vec![0; METADATA_SIZE as usize].into(),
         },
         12 => Command::Layout { layout: layout(), metadata_size: METADATA_SIZE },
-        13 => Command::UploadOnly(input.flag()),
+        13 => match input.byte() % 4 {
+            0 => Command::AllowPex(input.flag()),
+            1 => Command::Pex(pex(input)),
+            _ => Command::UploadOnly(input.flag()),
+        },
         14 if input.flag() => Command::AllowFast((0..u32::from(input.byte() % 8)).map(PieceIndex).collect()),
         14 => Command::DontHave(PieceIndex(u32::from(input.byte()) % PIECES)),
         _ => Command::HashReject(hash_request(input)),

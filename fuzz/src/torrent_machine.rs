@@ -1,5 +1,5 @@
 //! A torrent under any script of peers, storage and time: it asks only for what exists, is missing and was offered,
-//! only of whom it may, stores nothing twice, keeps its limits, bans for wrong blocks only who sent one; and whatever
+//! only of whom it may, stores nothing twice, keeps its limits, tells nobody twice or too often of others, bans for wrong blocks only who sent one; and whatever
 //! happened, an honest seed completes it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,7 @@ use samara_proto::time::Time;
 use samara_proto::torrent::{
     Config, Input as Happening, Known, Output, PieceLayers, Priority, Source, Torrent, TorrentEvent,
 };
+use samara_proto::wire::{PexFlags, PexMessage};
 
 use super::input::{Input, play};
 
@@ -25,6 +26,9 @@ const PIECES: u32 = 6;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 const LEN: u64 = PIECES as u64 * PIECE_LEN as u64 - 1000;
 const MAX_PEERS: usize = 8;
+/// What peers may be told of others: so many, so often.
+const MAX_PEX: usize = 50;
+const PEX_PERIOD: Duration = Duration::from_secs(60);
 /// Longer than all that silent peers can make one wait for: hashes, metadata, and the last blocks.
 const LONG: Duration = Duration::from_secs(300);
 /// More steps than an honest seed needs, with every refusal and timeout on the way.
@@ -106,6 +110,9 @@ struct Link {
     /// Requests taken back; a block whose answer had begun still comes.
     cancelled: Vec<Block>,
     questions: Vec<Command>,
+    /// Peers that it was told of, and when last.
+    told: BTreeSet<SocketAddr>,
+    told_at: Option<Time>,
 }
 
 struct World {
@@ -225,10 +232,12 @@ impl World {
         let peer = PeerKey(self.next_key);
         self.next_key += 1;
         let has = Bitfield::new(PIECES);
-        let (asked, cancelled, questions) = Default::default();
+        let (asked, cancelled, questions, told, told_at) = Default::default();
         let ip = addr.ip();
-        self.links
-            .insert(peer, Link { ip, greeted: false, told_to_go: false, has, asked, cancelled, questions });
+        self.links.insert(
+            peer,
+            Link { ip, greeted: false, told_to_go: false, has, asked, cancelled, questions, told, told_at },
+        );
         self.handle(Happening::Connected { peer, addr, outgoing });
         peer
     }
@@ -443,7 +452,7 @@ impl World {
         let Some(link) = self.links.get_mut(&peer) else {
             panic!("sends {command:?} to {peer:?}, which is gone")
         };
-        let early = matches!(command, Command::Layout { .. } | Command::UploadOnly(_));
+        let early = matches!(command, Command::Layout { .. } | Command::UploadOnly(_) | Command::AllowPex(_));
         assert!((link.greeted || early) && !link.told_to_go, "sends {command:?} to a peer that is not there");
         match command {
             Command::Request(block) => {
@@ -463,6 +472,7 @@ impl World {
                 link.questions.push(question)
             }
             Command::Have(piece) => assert!(self.have.has(piece), "claims {piece:?}"),
+            Command::Pex(message) => link.hear(&message, self.now),
             // A super seed shows less than it has.
             Command::Bitfield(have) => {
                 assert!(have.iter().all(|piece| self.have.has(piece)), "claims what it has not");
@@ -560,6 +570,19 @@ impl World {
     }
 }
 
+impl Link {
+    /// It is told of others.
+    fn hear(&mut self, message: &PexMessage, now: Time) {
+        let last = self.told_at.replace(now);
+        assert!(last.is_none_or(|last| now.since(last) >= PEX_PERIOD) && !message.is_empty());
+        assert!(message.added.len().max(message.dropped.len()) <= MAX_PEX);
+        assert!(message.dropped.iter().all(|addr| self.told.remove(addr)), "drops whom it did not add");
+        for (addr, _) in &message.added {
+            assert!(self.told.insert(*addr), "adds {addr} twice");
+        }
+    }
+}
+
 fn address(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n % 8], 6881))
 }
@@ -601,6 +624,7 @@ fn event(truth: &Truth, link: &mut Link, input: &mut Input<'_>) -> Event<u32> {
             ut_metadata: input.flag(),
             metadata_size: Some(if input.flag() { truth.info.raw().len() as u32 } else { input.word() }),
             upload_only: input.byte() == 0,
+            ut_pex: true,
             ..Extended::default()
         }),
         12 => {
@@ -609,7 +633,13 @@ fn event(truth: &Truth, link: &mut Link, input: &mut Input<'_>) -> Event<u32> {
             let index = index * (1 - base);
             Event::HashRequest(HashRequest { root: truth.root, base, index, count, proof_layers })
         }
-        13 => Event::MetadataRequest(input.byte().into()),
+        13 => match input.byte() {
+            piece @ 0..200 => Event::MetadataRequest(piece.into()),
+            n => {
+                let added = (200..=n).map(|n| (address(n), PexFlags(n))).collect();
+                Event::Pex(PexMessage { added, dropped: vec![address(input.byte())] })
+            }
+        },
         14 => Event::Sent { payload: input.short().into() },
         _ => Event::Closed(Departure::Remote),
     }

@@ -39,7 +39,7 @@ pub(crate) struct Net {
     no_lsd: bool,
     /// Do not exchange peers with peers
     #[arg(long)]
-    no_pex: bool,
+    pub(crate) no_pex: bool,
     /// Ask no router to open a port
     #[arg(long)]
     no_port_map: bool,

@@ -40,6 +40,8 @@ pub struct Config {
     pub client_name: String,
     /// Whether trackers are asked.
     pub trackers: bool,
+    /// Whether peers are asked for and told of others (BEP 11), but in private torrents.
+    pub pex: bool,
     /// Whether trackers that a torrent or a link names, their redirects and the peers they give may lead to addresses
     /// inside this machine and network ([`reach`](samara_proto::tracker::reach)).
     pub inside_trackers: bool,
@@ -63,6 +65,7 @@ impl Default for Config {
             limit_lan: true,
             client_name: concat!("Samara ", env!("CARGO_PKG_VERSION")).to_owned(),
             trackers: true,
+            pex: true,
             inside_trackers: false,
             rest_after: Duration::from_secs(60),
         }

@@ -156,6 +156,8 @@ pub struct Scenario {
     pub max_peers: usize,
     /// Where nodes learn of others, unless all who join at the start know all others.
     pub tracker: Option<Tracker>,
+    /// Nodes are told of the first one only, and learn of others by peer exchange.
+    pub pex: bool,
 }
 
 /// How a run ended.
@@ -173,8 +175,8 @@ impl Scenario {
     /// These members over links of 20 ms and 4 MB/s that hold.
     pub const fn new(sample: Sample, members: Vec<Member>) -> Self {
         let path = Path { latency: Duration::from_millis(20), rate: 4_000_000 };
-        let (buffer, ragged, bridge, max_peers) = (BUFFER, true, None, 80);
-        Self { sample, members, path, cuts: None, buffer, ragged, bridge, max_peers, tracker: None }
+        let (buffer, ragged, bridge, max_peers, pex) = (BUFFER, true, None, 80, false);
+        Self { sample, members, path, cuts: None, buffer, ragged, bridge, max_peers, tracker: None, pex }
     }
 
     /// The world at its beginning.
@@ -204,7 +206,8 @@ impl Scenario {
         for (index, member) in self.members.iter().enumerate().filter(|(_, member)| member.joins.is_zero()) {
             world.join(index);
             if member.knows_others && self.tracker.is_none() {
-                let addrs = (0..self.members.len()).filter(|i| *i != index).map(addr).collect();
+                let all = if self.pex { 1 } else { self.members.len() };
+                let addrs = (0..all).filter(|i| *i != index).map(addr).collect();
                 world.give(index, Input::Candidates { source: Source::User, addrs });
             }
         }
@@ -213,8 +216,8 @@ impl Scenario {
     fn node(&self, index: usize, member: &Member, seed: u64, now: Time) -> Node {
         let id = peer_id(index);
         let wanted = if member.wants { None } else { Some(Vec::new()) };
-        let (sequential, max_peers) = (member.sequential, self.max_peers);
-        let config = Config { sequential, wanted, max_peers, ..Config::new(id) };
+        let (sequential, max_peers, pex) = (member.sequential, self.max_peers, self.pex);
+        let config = Config { sequential, wanted, max_peers, pex, ..Config::new(id) };
         let torrent = self.brain(member, config, seed, now);
         let have = member.have(self.sample.info.num_pieces());
         let disk = Disk::new(self.sample.clone(), have.clone(), member.lies, member.mute);

@@ -85,6 +85,34 @@ fn a_magnet_link_is_enough() {
     });
 }
 
+/// All know one seed only, whose line could not serve them all in this time.
+#[test]
+fn all_but_one_address_come_by_peer_exchange() {
+    let up = Some(200_000);
+    let seed_line = Member { access: Access { up, ..Access::default() }, ..Member::SEED };
+    let peers = (1..30).map(|n| if n % 2 == 0 { Member::MAGNET } else { Member::LEECH });
+    let members: Vec<_> = [seed_line].into_iter().chain(peers).collect();
+    for (seed, format) in all_formats().take(3) {
+        let scenario = Scenario { pex: true, ..Scenario::new(large(format), members.clone()) };
+        let (report, world) = scenario.run(seed);
+        let size = report.stats[1].wanted;
+        assert!(report.stats[0].uploaded < 5 * size, "seed {seed}: the crowd does the work");
+        for (node, stats) in world.nodes.iter().zip(&report.stats).skip(1) {
+            assert!(stats.candidates >= 15, "seed {seed}: {} knows {}", node.addr, stats.candidates);
+        }
+        let alone = Scenario { pex: false, ..scenario.clone() };
+        let without = Scenario {
+            members: alone.members.iter().map(|m| Member { knows_others: false, ..*m }).collect(),
+            ..alone
+        };
+        let mut world = without.world(seed);
+        (1..30).for_each(|n| world.give(n, Input::Candidates { source: Source::User, addrs: vec![addr(0)] }));
+        (0..50_000).for_each(|_| _ = world.step());
+        let known = world.nodes[1].torrent.stats().candidates;
+        assert_eq!(known, 1, "seed {seed}: there is no other way");
+    }
+}
+
 #[test]
 fn a_long_piece_layer_comes_in_runs_from_several_peers() {
     let sample = Sample::new(Format::V2, BLOCK_LEN, &[1300 * u64::from(BLOCK_LEN), 5]);

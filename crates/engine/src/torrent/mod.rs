@@ -241,7 +241,8 @@ impl Owner {
         let basis = Basis::new(origin, dir, mode, paths, sequential, limits, &peers);
         let (peer_id, seed) = identity;
         let listen_port = shared.port.unwrap_or(0);
-        let config = machine::Config { sequential, listen_port, ..machine::Config::new(peer_id) };
+        let pex = shared.config.pex;
+        let config = machine::Config { sequential, listen_port, pex, ..machine::Config::new(peer_id) };
         let mut machine = match &metainfo {
             Some(m) => {
                 let known = Known { info: Arc::clone(&m.info), piece_layers: m.piece_layers.clone() };

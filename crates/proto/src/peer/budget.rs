@@ -22,6 +22,9 @@ const FLIP: u64 = 50;
 /// Cost of questions whose answers are long.
 pub(super) const QUESTION: u64 = 20;
 
+/// Cost of peer exchange that comes too often: 20 a second, and 100 at once, for they can be long.
+pub(super) const EXCESS: u64 = 500;
+
 /// Cost of messages that make no sense where they come.
 pub(super) const NONSENSE: u64 = 10;
 

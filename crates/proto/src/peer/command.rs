@@ -8,18 +8,20 @@ use crate::merkle::HashRequest;
 use crate::wire::Message;
 
 impl<B> Connection<B> {
-    /// Does what the torrent decided. Before the handshake is done only the shape, `upload_only` and the end of the
-    /// connection mean anything; a torrent has no reason to speak before `Event::Hello`.
+    /// Does what the torrent decided. Before the handshake is done only the shape, `upload_only`, whether peers may be
+    /// exchanged and the end of the connection mean anything; a torrent has no reason to speak before `Event::Hello`.
     pub(super) fn obey(&mut self, command: Command) -> Result<(), Departure> {
         match command {
             Command::Close(departure) => return Err(departure),
             Command::Layout { layout, metadata_size } => self.learn(Shape { layout, metadata_size })?,
             Command::UploadOnly(upload_only) => self.set_upload_only(upload_only),
+            Command::AllowPex(allowed) => self.allow_pex(allowed),
             _ if self.hello().is_none() => {}
             Command::Interested(interested) => self.set_interested(interested),
             Command::Choke(choke) => self.set_choking(choke),
             Command::Have(piece) => self.outbox.message(&Message::Have(piece)),
             Command::DontHave(piece) => self.send_dont_have(piece),
+            Command::Pex(message) => self.send_pex(&message),
             Command::Bitfield(have) => self.send_bitfield(&have),
             Command::AllowFast(pieces) => self.allow_fast(&pieces),
             Command::Request(block) => self.request(block),

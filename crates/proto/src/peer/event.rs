@@ -8,6 +8,7 @@ use crate::bitfield::Bitfield;
 use crate::ids::{Block, PeerId, PieceIndex, WireHash};
 use crate::layout::Layout;
 use crate::merkle::HashRequest;
+use crate::wire::PexMessage;
 
 /// What the handshake settled (BEP 3, 6, 10, 52).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Extended {
     pub metadata_size: Option<u32>,
     /// It answers `ut_metadata` (BEP 9).
     pub ut_metadata: bool,
+    /// It takes `ut_pex` (BEP 11).
+    pub ut_pex: bool,
     /// It wants nothing more (BEP 21).
     pub upload_only: bool,
     /// Our address as it sees it.
@@ -104,6 +107,8 @@ pub enum Event<B> {
     },
     /// It does not give this piece of the info dictionary (BEP 9).
     MetadataReject(u32),
+    /// Peers that it knows of (BEP 11), if it was allowed to say so and does not say so too often.
+    Pex(PexMessage),
     /// What it sends waits for us, by want of memory or by a rate limit: it brings less than it could.
     Held,
     /// Payload bytes that left since the last such event.
@@ -128,6 +133,11 @@ pub enum Command {
     DontHave(PieceIndex),
     /// Whether we want nothing more (BEP 21).
     UploadOnly(bool),
+    /// Whether peers may be exchanged (BEP 11), as they may not at first: it is then named in the extension handshake.
+    AllowPex(bool),
+    /// Tell of peers that came and went (BEP 11); told only to peers that understand it. To be given at most once a
+    /// minute, with at most 50 each.
+    Pex(PexMessage),
     /// What we have at the start; sent as have-all or have-none where that says it.
     Bitfield(Arc<Bitfield>),
     /// Serve these pieces even while we choke it, each block once, and no other ones any more (BEP 6); told only to peers

@@ -1,20 +1,24 @@
-//! Extension messages, in both directions (BEP 9, 10, 21, 54).
+//! Extension messages, in both directions (BEP 9, 10, 11, 21, 54).
 
-use super::budget::{NONSENSE, QUESTION};
+use super::budget::{EXCESS, NONSENSE, QUESTION};
 use super::config::{BUSY_CONTROL, MAX_QUEUED_REQUESTS};
 use super::connection::Connection;
+use super::frequency::Frequency;
 use super::questions::Questions;
 use super::{Event, Extended, Violation};
 use crate::ids::PieceIndex;
 use crate::merkle::HashRequest;
 use crate::time::Time;
-use crate::wire::{ExtensionHandshake, METADATA_PIECE_LEN, Message, MetadataMessage, parse_dont_have};
+use crate::wire::{
+    ExtensionHandshake, METADATA_PIECE_LEN, Message, MetadataMessage, PexMessage, parse_dont_have,
+};
 
 /// The message ids that we chose: what the remote puts on messages to us.
 mod local {
     pub(super) const HANDSHAKE: u8 = 0;
     pub(super) const UT_METADATA: u8 = 1;
     pub(super) const LT_DONTHAVE: u8 = 2;
+    pub(super) const UT_PEX: u8 = 3;
 }
 
 /// How many times over we send the metadata to one peer (BEP 9 suggests such a factor).
@@ -29,6 +33,13 @@ pub(super) struct Extensions {
     ut_metadata: u8,
     /// The remote's id for `lt_donthave`; 0 if it has none.
     lt_donthave: u8,
+    /// The remote's id for `ut_pex`; 0 if it has none.
+    ut_pex: u8,
+    /// Whether peers may be exchanged: not in private torrents (BEP 27).
+    pex_allowed: bool,
+    /// We named it in a handshake.
+    pex_named: bool,
+    pex_heard: Frequency,
     /// Whether we want nothing more (BEP 21).
     upload_only: bool,
     pub(super) hashes: Questions<HashRequest>,
@@ -42,6 +53,7 @@ impl Extensions {
     fn merge(&mut self, new: ExtensionHandshake) {
         self.ut_metadata = new.ut_metadata.unwrap_or(self.ut_metadata);
         self.lt_donthave = new.lt_donthave.unwrap_or(self.lt_donthave);
+        self.ut_pex = new.ut_pex.unwrap_or(self.ut_pex);
         let old = std::mem::take(&mut self.theirs);
         self.theirs = Extended {
             client: new.client.or(old.client),
@@ -49,6 +61,7 @@ impl Extensions {
             listen_port: new.listen_port.or(old.listen_port),
             metadata_size: new.metadata_size.or(old.metadata_size),
             ut_metadata: self.ut_metadata != 0,
+            ut_pex: self.ut_pex != 0,
             upload_only: new.upload_only.unwrap_or(old.upload_only),
             yourip: new.yourip.or(old.yourip),
         };
@@ -57,9 +70,12 @@ impl Extensions {
 
 impl<B> Connection<B> {
     pub(super) fn send_extension_handshake(&mut self) {
+        let named = std::mem::replace(&mut self.extensions.pex_named, self.extensions.pex_allowed);
         let handshake = ExtensionHandshake {
             ut_metadata: Some(local::UT_METADATA),
             lt_donthave: Some(local::LT_DONTHAVE),
+            // What was never named need not be taken back.
+            ut_pex: if self.extensions.pex_allowed { Some(local::UT_PEX) } else { named.then_some(0) },
             client: Some(self.config.client.to_string()),
             listen_port: self.config.listen_port,
             reqq: Some(MAX_QUEUED_REQUESTS),
@@ -77,6 +93,13 @@ impl<B> Connection<B> {
         }
     }
 
+    pub(super) fn allow_pex(&mut self, allowed: bool) {
+        let changed = std::mem::replace(&mut self.extensions.pex_allowed, allowed) != allowed;
+        if changed && self.hello().is_some_and(|hello| hello.extended) {
+            self.send_extension_handshake();
+        }
+    }
+
     fn send_extended(&mut self, id: u8, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut payload = Vec::new();
         encode(&mut payload);
@@ -88,6 +111,7 @@ impl<B> Connection<B> {
             local::HANDSHAKE => self.on_extension_handshake(now, payload),
             local::UT_METADATA => self.on_metadata(now, payload),
             local::LT_DONTHAVE => self.on_dont_have(payload),
+            local::UT_PEX => self.on_pex(now, payload),
             // Ids that we never gave out; clients send such by mistake.
             _ => self.budget.pay(now, NONSENSE),
         }
@@ -112,6 +136,25 @@ impl<B> Connection<B> {
             }
         }
         Ok(())
+    }
+
+    /// What comes too often, or although it was not wanted, is not even read.
+    fn on_pex(&mut self, now: Time, payload: &[u8]) -> Result<(), Violation> {
+        if !self.extensions.pex_allowed || !self.extensions.pex_heard.admits(now) {
+            return self.budget.pay(now, EXCESS);
+        }
+        let message = PexMessage::parse(payload)?;
+        if !message.is_empty() {
+            self.emit(Event::Pex(message));
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_pex(&mut self, message: &PexMessage) {
+        let (id, allowed) = (self.extensions.ut_pex, self.extensions.pex_allowed);
+        if id != 0 && allowed {
+            self.send_extended(id, |out| message.encode(out));
+        }
     }
 
     pub(super) fn send_dont_have(&mut self, piece: PieceIndex) {

@@ -1,7 +1,7 @@
 //! One connection to one peer: handshake, messages, limits, timeouts.
 //!
-//! Specs: BEP 3 (peer protocol), 5 (`port`), 6 (fast extension), 9 (`ut_metadata`), 10 (extension protocol), 21
-//! (`upload_only`), 52 (v2 handshake and hash messages), 54 (`lt_donthave`).
+//! Specs: BEP 3 (peer protocol), 5 (`port`), 6 (fast extension), 9 (`ut_metadata`), 10 (extension protocol), 11
+//! (peer exchange), 21 (`upload_only`), 52 (v2 handshake and hash messages), 54 (`lt_donthave`).
 //!
 //! A [`Connection`] judges every message of the remote against what was negotiated and, once it is known, against the
 //! torrent's [`Layout`](crate::layout::Layout); matches blocks to requests; queues the remote's requests and asks the
@@ -56,6 +56,7 @@ mod departure;
 mod downloads;
 mod event;
 mod extensions;
+mod frequency;
 mod grants;
 mod greeting;
 mod outbox;

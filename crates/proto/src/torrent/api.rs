@@ -30,6 +30,8 @@ pub struct Config {
     pub super_seeding: bool,
     /// Grant newcomers a few pieces although they are choked (BEP 6).
     pub allowed_fast: bool,
+    /// Exchange addresses with peers, unless the torrent is private (BEP 11, 27).
+    pub pex: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
     /// How much each file is wanted, by index (pad files counted); `None` is all alike. Files beyond its end are not
@@ -39,7 +41,7 @@ pub struct Config {
 
 impl Config {
     /// The defaults, for the given id: 80 connections, 20 being opened, slots by capacity, super seeding where it helps,
-    /// rarest first, everything wanted.
+    /// peer exchange, rarest first, everything wanted.
     pub const fn new(peer_id: PeerId) -> Self {
         Self {
             peer_id,
@@ -49,6 +51,7 @@ impl Config {
             upload_slots: None,
             super_seeding: true,
             allowed_fast: true,
+            pex: true,
             sequential: false,
             wanted: None,
         }

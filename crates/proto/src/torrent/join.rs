@@ -32,6 +32,9 @@ fn is_one_machine(a: SocketAddr, b: SocketAddr) -> bool {
 
 impl<B> Torrent<B> {
     pub(super) fn on_candidates(&mut self, source: Source, addrs: &[SocketAddr]) {
+        if !self.may_come_from(source) {
+            return;
+        }
         addrs.iter().take(MOST_CANDIDATES).for_each(|addr| self.roster.add(self.now, *addr, source));
     }
 
@@ -83,6 +86,9 @@ impl<B> Torrent<B> {
         if self.complete && !self.hides_from(key) {
             self.send(key, Command::UploadOnly(true));
         }
+        if self.may_exchange() {
+            self.send(key, Command::AllowPex(true));
+        }
     }
 
     pub(super) fn layout_command(&self) -> Option<Command> {
@@ -108,6 +114,7 @@ impl<B> Torrent<B> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.hello = Some(hello);
         let addr = peer.addr;
+        self.roster.proved(addr);
         self.recall(key, who(addr, hello.peer_id));
         let shown = self.shown_to(key);
         self.send(key, Command::Bitfield(Arc::new(shown)));
@@ -181,6 +188,7 @@ impl<B> Torrent<B> {
             self.roster.vote(addr.ip(), ip);
         }
         self.on_metadata_offer(key);
+        self.introduce_others(key);
         self.drop_if_useless(key);
     }
 

@@ -65,6 +65,7 @@ impl<B> Torrent<B> {
         if self.set_shape(Known { info: info.clone(), piece_layers: PieceLayers::new() }).is_err() {
             return;
         }
+        self.heed_private();
         let pieces = info.num_pieces();
         self.tell(TorrentEvent::Metadata(info));
         let keys: Vec<_> = self.peers.keys().copied().collect();

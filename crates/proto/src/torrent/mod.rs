@@ -1,5 +1,5 @@
 //! The brain of one torrent: whom to connect to, what to ask of whom, whom to serve, and what is proven
-//! (BEP 3, 6, 9, 21, 52).
+//! (BEP 3, 6, 9, 11, 21, 52).
 //!
 //! It never sees payload: blocks pass through as handles. It reads no clock and draws no randomness but from its
 //! seed, so a run can be repeated from (seed, inputs). Everything it holds per peer, piece and address is bounded.
@@ -27,6 +27,7 @@ mod naming;
 mod parole;
 mod partial;
 mod peer;
+mod pex;
 mod picker;
 mod pieces;
 mod priority;
@@ -253,6 +254,7 @@ impl<B> Torrent<B> {
             _ if told_to_go => {}
             Event::Hello(hello) => self.on_hello(key, hello),
             Event::Extended(extended) => self.on_extended(key, extended),
+            Event::Pex(message) => self.on_pex(key, &message),
             Event::Choke => self.on_choke(key, true),
             Event::Unchoke => self.on_choke(key, false),
             Event::Held => self.on_held(key),
@@ -297,6 +299,7 @@ impl<B> Torrent<B> {
         self.survey();
         self.expire_questions();
         self.turn_over();
+        self.exchange_peers();
         self.review_offers();
         if self.choker.round_is_due(self.now) {
             self.rechoke();

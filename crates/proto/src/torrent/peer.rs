@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::api::PeerStatus;
 use super::blame::Standing;
+use super::pex::Told;
 use super::picker::Pace;
 use super::rate::Rate;
 use super::roster::{Past, Who};
@@ -119,6 +120,8 @@ pub(super) struct Peer {
     pub(super) heard: Time,
     /// What its place is worth.
     pub(super) seat: Seat,
+    /// Which others it was told of.
+    pub(super) told: Told,
 
     pub(super) early: Early,
     pub(super) has: Bitfield,
@@ -177,6 +180,7 @@ impl Peer {
             listens: None,
             heard: now,
             seat: Seat::new(now),
+            told: Told::new(now),
             early: Early::default(),
             has: Bitfield::new(pieces),
             counted: Counted::No,

@@ -3,7 +3,7 @@
 //! What is due is tried in the order of [`Rank`]: who gave us data before a loss, then better sources, then who failed
 //! less often, then the higher canonical priority (BEP 40). After a failure an address waits longer each time
 //! ([`backoff`]); those the user gave are tried for ever, others are forgotten. At most [`MOST_ENTRIES`] are known, of
-//! one public host [`MOST_PER_HOST`]; when full, worse sources make room for better ones. Who left is remembered by
+//! one public host [`MOST_PER_HOST`], and by word of one peer [`tellers::MOST_PER_TELLER`]; when full, worse sources make room for better ones. Who left is remembered by
 //! host ([`past`]), and so is who is banned ([`bans`]).
 //!
 //! It refuses to know connections, ids and limits: those are the torrent's business. Tested by examples of each rule.
@@ -11,6 +11,7 @@
 mod backoff;
 mod bans;
 mod past;
+mod tellers;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use backoff::{MOST_FAILURES, REST};
 use bans::Bans;
 use past::Memory;
 pub(super) use past::{Past, Who, who};
+use tellers::Tellers;
 
 /// Addresses known at once.
 const MOST_ENTRIES: usize = 2000;
@@ -67,6 +69,8 @@ struct Entry {
     failures: u32,
     /// When it left, having given us data.
     gave: Option<Time>,
+    /// The host on whose word alone we know of it (BEP 11).
+    teller: Option<SocketAddr>,
 }
 
 impl Entry {
@@ -105,6 +109,7 @@ pub(super) struct Roster {
     waiting: BTreeSet<(Time, SocketAddr)>,
     due: BTreeSet<Rank>,
     connecting: usize,
+    tellers: Tellers,
     standpoint: Standpoint,
     bans: Bans,
     memory: Memory,
@@ -121,6 +126,7 @@ impl Roster {
             waiting: BTreeSet::new(),
             due: BTreeSet::new(),
             connecting: 0,
+            tellers: Tellers::default(),
             standpoint: Standpoint::new(rng.next_u64(), port),
             bans: Bans::default(),
             memory: Memory::default(),
@@ -181,14 +187,30 @@ impl Roster {
 
     /// Learns of an address.
     pub(super) fn add(&mut self, now: Time, addr: SocketAddr, source: Source) {
-        let refused = !hosts::is_usable(&addr) || self.is_banned(addr);
-        if refused || self.upgrade(addr, source) || self.is_crowded(addr, source) || !self.make_room(source) {
-            return;
+        if self.is_welcome(addr, source) && self.make_room(source) {
+            self.insert(now, addr, source, None);
         }
-        self.entries.insert(addr, Entry { source, state: State::Connecting, failures: 0, gave: None });
+    }
+
+    /// Whether an address is not known, and may be.
+    fn is_welcome(&mut self, addr: SocketAddr, source: Source) -> bool {
+        let refused = !hosts::is_usable(&addr) || self.is_banned(addr);
+        !refused && !self.upgrade(addr, source) && !self.is_crowded(addr, source)
+    }
+
+    fn insert(&mut self, now: Time, addr: SocketAddr, source: Source, teller: Option<SocketAddr>) {
+        let state = State::Connecting;
+        self.entries.insert(addr, Entry { source, state, failures: 0, gave: None, teller });
         *self.hosts.entry(host(addr)).or_default() += 1;
         self.connecting += 1;
         self.set_state(addr, State::Waiting(now));
+    }
+
+    /// Forgets those of some sources that are not connected, nor being called.
+    pub(super) fn forget_idle(&mut self, which: impl Fn(Source) -> bool) {
+        let idle = self.entries.iter().filter(|(_, e)| e.is_idle() && which(e.source));
+        let idle: Vec<_> = idle.map(|(addr, _)| *addr).collect();
+        idle.into_iter().for_each(|addr| self.forget(addr));
     }
 
     /// Whether too many addresses of the same host are known.
@@ -208,9 +230,13 @@ impl Roster {
     /// Notes a better source of a known address. True if it is known.
     fn upgrade(&mut self, addr: SocketAddr, source: Source) -> bool {
         let Some(entry) = self.entries.get_mut(&addr) else { return false };
+        let better = source < entry.source;
         entry.source = entry.source.min(source);
         if let State::Due(_) = entry.state {
             self.set_state(addr, State::Waiting(Time::ZERO));
+        }
+        if better {
+            self.proved(addr);
         }
         true
     }
@@ -226,6 +252,7 @@ impl Roster {
 
     fn forget(&mut self, addr: SocketAddr) {
         self.set_state(addr, State::Connected(PeerKey(0)));
+        self.proved(addr);
         if self.entries.remove(&addr).is_some()
             && let Some(n) = self.hosts.get_mut(&host(addr))
         {

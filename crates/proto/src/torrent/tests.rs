@@ -9,7 +9,9 @@ use super::*;
 use crate::ids::{BLOCK_LEN, Block, PieceIndex, Sha256Hash, WireHash};
 use crate::merkle::leaf;
 use crate::peer::{Extended, Hello, Violation};
+use crate::wire::{PexFlags, PexMessage};
 
+mod pex;
 mod selection;
 mod streaming;
 
@@ -164,7 +166,7 @@ fn the_first_thing_a_peer_hears_is_what_we_have_and_then_what_is_new() {
     let mut driver = Driver::new(2, 1);
     let out = driver.join_as(9, 9, false);
     assert!(
-        matches!(commands(&out, 9)[..], [Command::Layout { .. }, Command::Bitfield(have)] if have.len() == 2)
+        matches!(commands(&out, 9)[..], [Command::Layout { .. }, Command::AllowPex(true), Command::Bitfield(have)] if have.len() == 2)
     );
     let block = driver.seed(1)[0];
     driver.bring(1, block);
@@ -487,6 +489,7 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
             listen_port: port,
             metadata_size,
             ut_metadata: true,
+            ut_pex: true,
             upload_only: flag,
             ..Extended::default()
         }
@@ -505,6 +508,7 @@ fn any_input() -> impl Strategy<Value = Input<u32>> {
         1 => any::<u32>().prop_map(Event::MetadataRequest),
         1 => (0u32..4, bytes()).prop_map(|(piece, data)| Event::MetadataData { piece, total: 0, data }),
         1 => any::<u32>().prop_map(Event::MetadataReject),
+        1 => (0u64..300).prop_map(|n| Event::Pex(PexMessage { added: vec![(addr(n), PexFlags(n as u8))], dropped: vec![addr(n)] })),
         1 => any::<u32>().prop_map(|payload| Event::Sent { payload }),
         1 => Just(Event::Closed(Departure::Io)),
     ];

@@ -26,6 +26,8 @@ pub struct ExtensionHandshake {
     pub ut_metadata: Option<u8>,
     /// The message id of `lt_donthave` (BEP 54) towards the sender; 0 switches it off.
     pub lt_donthave: Option<u8>,
+    /// The message id of `ut_pex` (BEP 11) towards the sender; 0 switches it off.
+    pub ut_pex: Option<u8>,
     /// Client name and version. Read: at most 64 characters, none of them a control character.
     pub client: Option<String>,
     /// The port that the sender listens on. Read: never 0.
@@ -74,6 +76,7 @@ impl ExtensionHandshake {
             match name {
                 b"ut_metadata" => self.ut_metadata = int(id),
                 b"lt_donthave" => self.lt_donthave = int(id),
+                b"ut_pex" => self.ut_pex = int(id),
                 _ => {}
             }
         }
@@ -83,7 +86,11 @@ impl ExtensionHandshake {
     pub fn encode(&self, out: &mut Vec<u8>) {
         bencode::write_dict(out, |d| {
             d.dict("m", |m| {
-                let ids = [("lt_donthave", self.lt_donthave), ("ut_metadata", self.ut_metadata)];
+                let ids = [
+                    ("lt_donthave", self.lt_donthave),
+                    ("ut_metadata", self.ut_metadata),
+                    ("ut_pex", self.ut_pex),
+                ];
                 ids.iter().for_each(|&(name, id)| _ = id.map(|id| m.int(name, id.into())));
             });
             let numbers = [

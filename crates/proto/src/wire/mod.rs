@@ -1,7 +1,7 @@
 //! The bytes between two peers: handshake, length-prefixed messages and extension messages, to and from values.
 //!
 //! Specs: BEP 3 (handshake and messages 0–8), 5 (`port`), 6 (fast extension), 9 (`ut_metadata`), 10 (extension
-//! protocol), 21 (`upload_only`), 52 (hash messages and the v2 bit), 54 (`lt_donthave`).
+//! protocol), 11 (`ut_pex`), 21 (`upload_only`), 52 (hash messages and the v2 bit), 54 (`lt_donthave`).
 //!
 //! It knows how long a message may be and what shape it has, and nothing else: what a message means, and when it may
 //! come, is for [`crate::peer`]. It never holds the payload of a `piece`: the [`Decoder`] stops in front of it, so that
@@ -14,6 +14,7 @@ mod decoder;
 mod extension;
 mod handshake;
 mod message;
+mod pex;
 
 pub use decoder::{DecodeError, Decoder};
 pub use extension::{
@@ -21,6 +22,7 @@ pub use extension::{
 };
 pub use handshake::{Handshake, Prefix, Reserved};
 pub use message::{MAX_BLOCK_LEN, Message};
+pub use pex::{PexFlags, PexMessage};
 
 #[cfg(test)]
 mod tests;

@@ -127,12 +127,12 @@ proptest! {
 
     #[test]
     fn handshakes_of_extensions_round_trip(
-        ut_metadata in any::<Option<u8>>(), lt_donthave in any::<Option<u8>>(), client in prop::option::of("[a-zA-Z0-9 .µ]{1,64}"),
+        ut_metadata in any::<Option<u8>>(), lt_donthave in any::<Option<u8>>(), ut_pex in any::<Option<u8>>(), client in prop::option::of("[a-zA-Z0-9 .µ]{1,64}"),
         listen_port in prop::option::of(1u16..), reqq in any::<Option<u32>>(), metadata_size in prop::option::of(1u32..),
         yourip in any::<Option<std::net::IpAddr>>(), upload_only in any::<Option<bool>>(),
     ) {
         let handshake = ExtensionHandshake {
-            ut_metadata, lt_donthave, client, listen_port, reqq, metadata_size, yourip, upload_only,
+            ut_metadata, lt_donthave, ut_pex, client, listen_port, reqq, metadata_size, yourip, upload_only,
         };
         let mut out = Vec::new();
         handshake.encode(&mut out);

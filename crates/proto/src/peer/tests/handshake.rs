@@ -79,6 +79,7 @@ fn extension_handshakes_tell_about_each_other() {
         listen_port: Some(6881),
         metadata_size: Some(40_000),
         ut_metadata: true,
+        ut_pex: false,
         upload_only: false,
         yourip: Some([10, 0, 0, 2].into()),
     };

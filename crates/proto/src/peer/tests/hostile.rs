@@ -20,7 +20,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             let len = if honest { fixed.min(body.len()) } else { body.len() };
             [&(len as u32 + 1).to_be_bytes()[..], &[id], &body[..len]].concat()
         });
-    let extended = (0u8..4, prop::sample::select(EXTENSIONS))
+    let extended = (0u8..5, prop::sample::select(EXTENSIONS))
         .prop_map(|(id, payload)| encode(&[Message::Extended(id, payload)]));
     let noise = prop::collection::vec(any::<u8>(), 0..20);
     let part = prop_oneof![12 => messages, 3 => extended, 1 => noise];
@@ -32,6 +32,7 @@ const EXTENSIONS: &[&[u8]] = &[
     b"d8:msg_typei0e5:piecei0ee",
     b"d8:msg_typei1e5:piecei1e10:total_sizei16385eex",
     b"d8:msg_typei2e5:piecei1ee",
+    b"d5:added6:abcdefe",
     b"\0\0\0\x03",
     b"d",
 ];

@@ -4,6 +4,7 @@ mod handshake;
 mod hostile;
 mod metadata;
 mod models;
+mod pex;
 mod rules;
 mod timeouts;
 mod transfer;

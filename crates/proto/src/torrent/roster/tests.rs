@@ -1,3 +1,4 @@
+use super::tellers::MOST_PER_TELLER;
 use super::*;
 
 fn at(secs: u64) -> Time {
@@ -185,4 +186,45 @@ fn who_called_for_nothing_is_not_called_back() {
         roster.closed(at(99), addr(1), PeerKey(1), ending);
         assert_eq!(roster.len(), known);
     }
+}
+
+#[test]
+fn one_tellers_word_counts_for_so_many_until_others_or_a_greeting_confirm_it() {
+    let mut roster = Roster::new(1, 6881);
+    let (liar, honest) = (addr(60_000), addr(60_001));
+    (0..3000).for_each(|n| roster.add_told(at(0), addr(n), liar));
+    assert_eq!(roster.len(), MOST_PER_TELLER);
+    roster.add_told(at(0), addr(5000), SocketAddr::new(liar.ip(), 1));
+    assert_eq!(roster.len(), MOST_PER_TELLER, "another port is no other teller");
+    roster.add_told(at(0), addr(5000), honest);
+    roster.add(at(0), addr(1), Source::Tracker);
+    roster.proved(addr(2));
+    roster.ban(addr(3));
+    (3000..3009).for_each(|n| roster.add_told(at(0), addr(n), liar));
+    assert_eq!(roster.len(), MOST_PER_TELLER + 3, "three are off its account, of which one is banned");
+}
+
+#[test]
+fn when_all_is_hearsay_the_loudest_makes_room() {
+    let mut roster = Roster::new(1, 6881);
+    let tellers = (MOST_ENTRIES / MOST_PER_TELLER) as u16;
+    for n in 0..MOST_ENTRIES as u16 {
+        roster.add_told(at(0), addr(n), addr(60_000 + n % tellers));
+    }
+    (0..200).for_each(|n| roster.add_told(at(0), addr(10_000 + n), addr(61_000)));
+    let known = |n: u16| roster.entries.contains_key(&addr(10_000 + n));
+    let of_the_newcomer = (0..200u16).filter(|n| known(*n)).count();
+    assert_eq!((roster.len(), of_the_newcomer), (MOST_ENTRIES, MOST_ENTRIES / (usize::from(tellers) + 1)));
+}
+
+#[test]
+fn idle_addresses_of_a_source_can_be_forgotten() {
+    let mut roster = Roster::new(1, 6881);
+    roster.add_told(at(0), addr(1), addr(9));
+    roster.add(at(0), addr(2), Source::Dht);
+    roster.add(at(0), addr(3), Source::Tracker);
+    roster.next(at(0));
+    roster.add(at(0), addr(4), Source::Pex);
+    roster.forget_idle(|source| source > Source::Tracker);
+    assert_eq!((roster.len(), roster.next(at(0))), (1, None));
 }
