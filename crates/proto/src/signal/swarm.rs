@@ -116,7 +116,7 @@ impl Swarm {
         Counts { complete: self.seeds, incomplete: all - self.seeds, downloaded: self.downloaded }
     }
 
-    /// Up to `n` different members at random, of whom a connection with `from` makes sense: never itself, and for one that
+    /// Up to `n` different members at random and in any order, of whom a connection with `from` makes sense: never itself, and for one that
     /// wants nothing only those that do.
     pub(super) fn choose(&self, from: Seat, n: usize, rng: &mut Rng) -> Vec<Seat> {
         let Some(place) = self.places.get(&from) else { return Vec::new() };
@@ -133,13 +133,15 @@ impl Swarm {
     }
 }
 
-/// Up to `n` different numbers below `len`, every set alike likely (Floyd's method, Bentley 1987).
+/// Up to `n` different numbers below `len`, every set alike likely (Floyd's method, Bentley 1987), and every order, since
+/// callers may need the first few only: drawn so, the last numbers never come first.
 fn distinct(len: usize, n: usize, rng: &mut Rng) -> Vec<usize> {
     let mut chosen = Vec::with_capacity(n.min(len));
     for top in len.saturating_sub(n)..len {
         let pick = rng.index(top + 1);
         chosen.push(if chosen.contains(&pick) { top } else { pick });
     }
+    rng.shuffle(&mut chosen);
     chosen
 }
 
@@ -187,6 +189,19 @@ mod tests {
             assert!(!seen.contains_key(&own.into()));
             assert!(seen.values().all(|n| (2800..3200).contains(n)), "half of the draws each: {seen:?}");
         }
+    }
+
+    #[test]
+    fn everybody_is_first_alike() {
+        use Stage::{Leech, Seed};
+        let swarm = swarm(&[Leech, Leech, Leech, Leech, Leech, Seed, Seed]);
+        let mut rng = Rng::new(1);
+        let mut seen = BTreeMap::<u64, u32>::new();
+        for _ in 0..6000 {
+            let chosen = swarm.choose(seat(0), 6, &mut rng);
+            chosen.iter().take(3).for_each(|seat| *seen.entry(seat.conn.0).or_default() += 1);
+        }
+        assert!(seen.len() == 6 && seen.values().all(|n| (2800..3200).contains(n)), "{seen:?}");
     }
 
     #[test]
