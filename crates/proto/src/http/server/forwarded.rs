@@ -11,10 +11,11 @@ use super::head::Request;
 const MAX_HOPS: usize = 8;
 
 /// The address that the request really came from. `sender` is the other end of the connection; headers count only if
-/// `is_ours` says that the sender is a proxy of ours. `Forwarded` goes before `X-Forwarded-For`.
+/// `is_ours` says that the sender is a proxy of ours.
 ///
 /// `None` if a proxy of ours does not say whom it speaks for (`unknown`, or a hidden name): the proxy itself is nobody
-/// to tell peers of.
+/// to tell peers of. Also if the two headers say different things: most proxies write one of them and let the other pass as
+/// the client wrote it, and nothing tells which.
 pub fn client_address(
     sender: IpAddr,
     request: &Request<'_>,
@@ -24,17 +25,31 @@ pub fn client_address(
     if !is_ours(sender) {
         return Some(sender);
     }
-    let mut standard = request.header("forwarded").peekable();
-    if standard.peek().is_some() {
-        let hops = standard.rev().flat_map(|value| value.rsplit(|b| *b == b',')).map(forwarded_for);
-        return walk(sender, hops, is_ours);
+    let standard = said(request, "forwarded", forwarded_for, sender, &is_ours);
+    let common = said(request, "x-forwarded-for", node, sender, &is_ours);
+    match (standard, common) {
+        // The proxy asks for itself, as health checks do.
+        (None, None) => Some(sender),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(one), Some(other)) => one.filter(|_| one == other),
     }
-    let hops =
-        request.header("x-forwarded-for").rev().flat_map(|value| value.rsplit(|b| *b == b',')).map(node);
-    walk(sender, hops, is_ours)
 }
 
-/// From the nearest hop outwards. Without any hop the proxy asks for itself, as health checks do.
+/// What one of the headers says, if it is there.
+fn said(
+    request: &Request<'_>,
+    header: &str,
+    read: impl Fn(&[u8]) -> Option<IpAddr>,
+    sender: IpAddr,
+    is_ours: impl Fn(IpAddr) -> bool,
+) -> Option<Option<IpAddr>> {
+    let mut values = request.header(header).peekable();
+    values.peek()?;
+    let hops = values.rev().flat_map(|value| value.rsplit(|b| *b == b',')).map(read);
+    Some(walk(sender, hops, is_ours))
+}
+
+/// From the nearest hop outwards.
 fn walk(
     sender: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,

@@ -259,8 +259,12 @@ fn the_client_is_the_last_hop_that_is_no_proxy_of_ours() {
         ("X-Forwarded-For: 192.0.2.1, unknown\r\n", None),
         ("Forwarded: for=192.0.2.60;proto=http;by=203.0.113.43\r\n", Some("192.0.2.60")),
         ("Forwarded: for=1.1.1.1, FOR=\"[2001:db8::17]:4711\"\r\n", Some("2001:db8::17")),
+        // One of them came through a proxy that knows only the other: anybody may have written it.
+        ("Forwarded: for=1.1.1.1\r\nX-Forwarded-For: 192.0.2.1\r\n", None),
+        ("Forwarded: for=192.0.2.1\r\nX-Forwarded-For: 1.1.1.1\r\n", None),
+        ("Forwarded: for=unknown\r\nX-Forwarded-For: 1.1.1.1\r\n", None),
         (
-            "Forwarded: proto=https; for=\"[2001:db8::17]\"\r\nX-Forwarded-For: 1.1.1.1\r\n",
+            "Forwarded: proto=https; for=\"[2001:db8::17]\"\r\nX-Forwarded-For: 2001:db8::17\r\n",
             Some("2001:db8::17"),
         ),
         ("Forwarded: for=_hidden\r\n", None),
