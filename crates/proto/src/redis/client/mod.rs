@@ -204,6 +204,9 @@ impl Client {
     pub fn tick(&mut self, now: Time, sink: &mut Sink<'_>) {
         let anybody = self.nodes.iter().any(Node::is_ready);
         for i in 0..self.nodes.len() {
+            for request in self.nodes[i].take_late(now) {
+                self.fail(&request, Failure::Late, sink);
+            }
             let node = &self.nodes[i];
             let deadline = now + self.config.timeout;
             match node.state {

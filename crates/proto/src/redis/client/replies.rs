@@ -36,6 +36,7 @@ impl Client {
                 self.requests -= 1;
                 sink(request.ticket, Ok(reply));
             }
+            (Some(Expected::Missed), _) => {}
             (Some(Expected::Nothing), Reply::Error(text)) if meaning(text) != Meaning::Server => {}
             (Some(_), Reply::Error(text)) => {
                 self.give_up(now, node, &Failure::Refused(words(text)), sink);
@@ -97,7 +98,7 @@ impl Client {
         }
     }
 
-    fn fail(&mut self, request: &Request, why: Failure, sink: &mut Sink<'_>) {
+    pub(super) fn fail(&mut self, request: &Request, why: Failure, sink: &mut Sink<'_>) {
         self.requests -= 1;
         sink(request.ticket, Err(why));
     }

@@ -53,6 +53,8 @@ struct World {
     next_ticket: u64,
     cluster: bool,
     password: bool,
+    /// To whom nothing gets through for now.
+    late: Option<u16>,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,6 +83,7 @@ impl World {
             next_ticket: 0,
             cluster,
             password,
+            late: None,
         }
     }
 
@@ -190,6 +193,9 @@ impl World {
 
     /// Carries bytes to a server and its replies back, in pieces.
     fn exchange(&mut self, node: NodeId) -> bool {
+        if self.lines.get(&node).is_some_and(|line| self.late == Some(line.port)) {
+            return false;
+        }
         let out = self.client.outgoing(node);
         let len = out.len().min(1 + self.rng.index(300));
         let bytes = out[..len].to_vec();
@@ -499,4 +505,22 @@ fn whatever_servers_do_each_request_has_one_outcome_in_time() {
             assert_eq!(world.answer(n), hex(n), "seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_request_that_was_sent_on_late_fails_in_time_too() {
+    let mut world = World::new("redis-cluster://127.0.0.1:1", &[1, 2], 1);
+    (0..20).for_each(|n| assert_eq!(world.answer(n), hex(n)));
+    let of_half = |second: bool| (0..).find(|n| (call(*n).slot >= SLOTS / 2) == second).unwrap();
+    let (first, second) = (of_half(false), of_half(true));
+    // The first one is slow, and then says that another has it by now, which hangs.
+    world.mood(2, Mood::Frozen);
+    world.halves[0].0 = 2;
+    world.ask(first);
+    world.late = Some(1);
+    world.run(TIMEOUT / 2);
+    world.ask(second);
+    world.late = None;
+    world.run(TIMEOUT * 3);
+    assert!(world.open.is_empty());
 }
