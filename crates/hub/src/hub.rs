@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::tls;
 use crate::udp;
 use crate::watch::{Nudge, Watched, Watcher};
-use crate::ws::{Door, Switchboard};
+use crate::ws::Switchboard;
 
 /// Most connections of one worker.
 const MAX_CONNECTIONS: usize = 16 * 1024;
@@ -61,7 +61,6 @@ pub struct Hub {
     site: Arc<Site>,
     keepers: Vec<Keeper>,
     stoppers: Vec<Stopper>,
-    door: Arc<Door>,
     threads: Vec<JoinHandle<()>>,
     /// The watching thread ends with it.
     nudge: Option<Nudge>,
@@ -91,16 +90,18 @@ impl Hub {
         });
         config.state.iter().try_for_each(|path| state::check(path)).map_err(StartError::File)?;
         let store = Store::new(config, clock)?;
-        let board = Switchboard::new(config.signalling(), access.gate(), clock, seed()?)?;
+        // WebSockets begin as HTTP.
+        let board = (!config.http.is_empty() || !config.https.is_empty())
+            .then(|| Switchboard::new(config.signalling(), access.gate(), clock, seed()?))
+            .transpose()?;
         let mut site = Site::new(config.clone(), clock, store, access);
-        site.door = Some(board.door());
+        site.door = board.as_ref().map(Switchboard::door);
         let mut hub = Self {
             http: Vec::new(),
             https: Vec::new(),
             site: Arc::new(site),
             keepers: Vec::new(),
             stoppers: Vec::new(),
-            door: board.door(),
             udp: Vec::new(),
             threads: Vec::new(),
             nudge: None,
@@ -114,11 +115,13 @@ impl Hub {
         config.state.iter().for_each(|path| state::load(&hub.site.store, clock, path));
         hub.keep()?;
         hub.watch(files)?;
-        hub.threads.push(thread::Builder::new().name("websockets".into()).spawn(move || {
-            if let Err(error) = board.run() {
-                tracing::error!(%error, "the thread of WebSockets failed");
-            }
-        })?);
+        if let Some(board) = board {
+            hub.threads.push(thread::Builder::new().name("websockets".into()).spawn(move || {
+                if let Err(error) = board.run() {
+                    tracing::error!(%error, "the thread of WebSockets failed");
+                }
+            })?);
+        }
         for (i, mut listeners) in shares.into_iter().enumerate() {
             listeners.greeting = greeting.as_ref().map(Reader::new);
             let make = |desk| Service::new(&hub.site, desk);
@@ -230,7 +233,7 @@ impl Hub {
     pub fn stop(mut self) {
         tracing::info!("stops");
         self.stoppers.iter().for_each(Stopper::stop);
-        self.door.stop();
+        self.site.door.iter().for_each(|door| door.stop());
         self.nudge = None;
         for thread in self.threads {
             let _ = thread.join();
