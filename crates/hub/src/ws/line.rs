@@ -15,6 +15,9 @@ use crate::http::Channel;
 /// Bytes read by one call. An announce with five offers takes two of them.
 const READ: usize = 4 * 1024;
 
+/// Bytes read from one connection before it is another's turn. Messages alone bound nothing: empty fragments make none.
+const TURN: usize = 64 * 1024;
+
 /// Most bytes that wait for a client to read; then it is dropped. A hundred offers of usual size.
 const MAX_UNREAD: usize = 256 * 1024;
 
@@ -42,31 +45,43 @@ pub(super) enum Heard {
     Control,
     /// Nothing more for now.
     Nothing,
+    /// Nothing more in this turn, though there may be something.
+    Enough,
     /// The connection is at its end.
     End,
 }
 
 /// What carries the frames, as the library wants to see it.
 #[derive(Debug)]
-struct Pipe(Channel);
+struct Pipe {
+    channel: Channel,
+    /// Bytes that may still be read in this turn.
+    left: usize,
+}
 
 impl Read for Pipe {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into)?.ok_or_else(|| ErrorKind::WouldBlock.into())
+        let most = into.len().min(self.left);
+        if most == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let n = self.channel.read(&mut into[..most])?.ok_or(ErrorKind::WouldBlock)?;
+        self.left -= n;
+        Ok(n)
     }
 }
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.write(bytes)? {
+        match self.channel.write(bytes)? {
             0 if !bytes.is_empty() => Err(ErrorKind::WouldBlock.into()),
             n => Ok(n),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.write(&[])?;
-        if self.0.is_clogged() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        self.channel.write(&[])?;
+        if self.channel.is_clogged() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 }
 
@@ -89,12 +104,18 @@ impl Line {
             .max_write_buffer_size(MAX_UNREAD)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket = WebSocket::from_partially_read(Pipe(channel), rest, Role::Server, Some(config));
+        let pipe = Pipe { channel, left: 0 };
+        let socket = WebSocket::from_partially_read(pipe, rest, Role::Server, Some(config));
         Self { id, socket, heard: now, pinged: false }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
-        &mut self.socket.get_mut().0.stream
+        &mut self.socket.get_mut().channel.stream
+    }
+
+    /// Its turn begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.socket.get_mut().left = TURN;
     }
 
     /// The next message. What is to be sent is sent first.
@@ -108,7 +129,10 @@ impl Line {
                     _ => Heard::Control,
                 }
             }
-            Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => Heard::Nothing,
+            Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => match self.socket.get_ref().left {
+                0 => Heard::Enough,
+                _ => Heard::Nothing,
+            },
             Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => Heard::Control,
             Err(error) => {
                 if let Some(code) = complaint(&error) {

@@ -156,6 +156,7 @@ impl<P: Policy> Switchboard<P> {
         if !line.flush() {
             return self.close(key);
         }
+        line.begin_turn();
         for _ in 0..TURN {
             let Some(line) = self.lines.get_mut(key) else { return };
             let id = line.id;
@@ -170,6 +171,7 @@ impl<P: Policy> Switchboard<P> {
                 }
                 Heard::Control => {}
                 Heard::Nothing => return,
+                Heard::Enough => break,
                 Heard::End => return self.close(key),
             }
         }

@@ -225,6 +225,28 @@ fn who_says_too_much_waits_and_is_answered_all_the_same() {
 }
 
 #[test]
+fn empty_fragments_without_end_keep_nobody_waiting() {
+    let rig = Rig::start(Patience::default());
+    let (flooding, client) = (rig.connect(&[]), rig.connect(&[]));
+    let mut stream = flooding.get_ref().try_clone().unwrap();
+    let enough = Arc::<AtomicBool>::default();
+    let seen = Arc::clone(&enough);
+    let flood = thread::spawn(move || {
+        io::Write::write_all(&mut stream, &[1, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+        let fragments = [0, 0x80, 0, 0, 0, 0].repeat(10_000);
+        while !seen.load(Ordering::SeqCst) && io::Write::write_all(&mut stream, &fragments).is_ok() {}
+    });
+    let mut client = client;
+    client.get_ref().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client.send(scrape()).unwrap();
+    let answer = client.read();
+    enough.store(true, Ordering::SeqCst);
+    drop(flooding);
+    flood.join().unwrap();
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[test]
 fn the_silent_are_pinged_and_dropped() {
     let rig = Rig::start(Patience { ping: Duration::ZERO, end: Duration::from_secs(60) });
     let mut client = rig.connect(&[]);
