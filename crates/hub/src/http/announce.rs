@@ -176,12 +176,12 @@ impl Announcer {
         reply: &mut Reply,
     ) -> Result<(), Fault> {
         let announce = self.announced(question)?;
-        self.tally.add(Count::Announces, 1);
         let asked = self.found.ask(&self.site.store, now, &announce, || {
             let (promise, question, site) = (desk.promise(reply), *question, Arc::clone(&self.site));
             Box::new(move |found| promise.keep(late(&site, &question, found)))
         });
         if asked == Asked::Done(()) {
+            self.tally.add(Count::Announces, 1);
             reply.content_type = question.form.content_type();
             write(&self.site, question, &self.found, &mut reply.body);
         }
@@ -231,8 +231,9 @@ impl Announcer {
                 self.hashes.push(hash);
             }
         }
-        self.tally.add(Count::Scrapes, 1);
-        scrape::answer(&self.site, &self.hashes, &mut self.sizes, desk, reply);
+        if scrape::answer(&self.site, &self.hashes, &mut self.sizes, desk, reply) == Asked::Done(()) {
+            self.tally.add(Count::Scrapes, 1);
+        }
         Ok(())
     }
 
@@ -268,15 +269,20 @@ fn write(site: &Site, question: &Question, found: &Found, out: &mut Vec<u8>) {
 
 /// The same for an answer that was promised.
 fn late(site: &Site, question: &Question, found: Result<&Found, Unavailable>) -> Answer {
-    let mut answer =
-        Answer { status: Status::Ok, content_type: question.form.content_type(), body: Vec::new() };
-    match (found, question.form) {
-        (Ok(found), _) => write(site, question, found, &mut answer.body),
-        (Err(why), Form::Json) => {
-            answer.status = Status::Unavailable;
-            json::write_failure(&Fault::Unavailable(why).failure(), &mut answer.body);
+    let (status, content_type) = (Status::Ok, question.form.content_type());
+    let mut answer = Answer { counts: Count::Announces, status, content_type, body: Vec::new() };
+    match found {
+        Ok(found) => write(site, question, found, &mut answer.body),
+        Err(why) => {
+            let fault = Fault::Unavailable(why);
+            answer.counts = fault.count();
+            if question.form == Form::Json {
+                answer.status = json::status(&fault);
+                json::write_failure(&fault.failure(), &mut answer.body);
+            } else {
+                write_failure(&mut answer.body, &fault.failure());
+            }
         }
-        (Err(why), _) => write_failure(&mut answer.body, &Fault::Unavailable(why).failure()),
     }
     answer
 }

@@ -22,6 +22,7 @@ pub(crate) trait Front: Handler {
 
     /// A promised answer did not come in time.
     fn overdue(&mut self, reply: &mut Reply) {
+        self.count(Count::Unavailable, 1);
         reply.text(Status::Unavailable, "the answer takes too long: try again later");
     }
 }
@@ -38,6 +39,8 @@ pub(crate) struct Gone {
 /// An answer from another thread.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    /// What it counts as.
+    pub(crate) counts: Count,
     pub(crate) status: Status,
     pub(crate) content_type: &'static str,
     pub(crate) body: Vec<u8>,

@@ -163,7 +163,7 @@ pub(super) fn write_failure(failure: &Failure, out: &mut Vec<u8>) {
     write(&failed(failure), out);
 }
 
-const fn status(fault: &Fault) -> Status {
+pub(super) const fn status(fault: &Fault) -> Status {
     match fault {
         Fault::Malformed(_) => Status::BadRequest,
         Fault::Refused(Refusal::TooOften) => Status::TooManyRequests,

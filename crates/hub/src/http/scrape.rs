@@ -18,6 +18,7 @@ use super::announce::{BENCODING, Fault};
 use super::found::sum;
 use super::front::{Answer, Desk};
 use crate::access::Gate;
+use crate::metrics::Count;
 use crate::site::Site;
 use crate::store::{Asked, Unavailable};
 
@@ -28,7 +29,7 @@ pub(super) fn answer(
     room: &mut Vec<[Counts; 2]>,
     desk: &mut Desk,
     reply: &mut Reply,
-) {
+) -> Asked<()> {
     room.clear();
     let asked = site.store.sizes(hashes, room, || {
         let (hashes, promise) = (hashes.to_vec(), desk.promise(reply));
@@ -43,18 +44,19 @@ pub(super) fn answer(
         reply.content_type = BENCODING;
         write(hashes, room, &mut reply.body);
     }
+    asked
 }
 
 fn counted(hashes: &[WireHash], sizes: &[[Counts; 2]]) -> Answer {
     let mut body = Vec::new();
     write(hashes, sizes, &mut body);
-    Answer { status: Status::Ok, content_type: BENCODING, body }
+    Answer { counts: Count::Scrapes, status: Status::Ok, content_type: BENCODING, body }
 }
 
 fn unavailable(why: Unavailable) -> Answer {
-    let mut body = Vec::new();
-    write_failure(&mut body, &Fault::Unavailable(why).failure());
-    Answer { status: Status::Ok, content_type: BENCODING, body }
+    let (fault, mut body) = (Fault::Unavailable(why), Vec::new());
+    write_failure(&mut body, &fault.failure());
+    Answer { counts: fault.count(), status: Status::Ok, content_type: BENCODING, body }
 }
 
 /// The answer to a scrape of everything, and when it was made.

@@ -241,14 +241,22 @@ impl<F: Front> Worker<F> {
     /// Passes on what other threads answered.
     fn deliver(&mut self, now: Time) {
         for (key, ticket, answer) in self.mailbox.take() {
-            self.answer(key, ticket, now, |_, reply| answer.fill(reply));
+            self.answer(key, ticket, now, |front, reply| {
+                front.count(answer.counts, 1);
+                answer.fill(reply);
+            });
         }
     }
 
     fn answer(&mut self, key: usize, ticket: u64, now: Time, fill: impl FnOnce(&mut F, &mut Reply)) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         self.server.handler.asked_by(socket.sender, key);
-        let fate = socket.answer(now, ticket, &mut self.server, &mut self.room, fill);
+        let fate = socket.answer(now, ticket, &mut self.server, &mut self.room, |front, reply| {
+            fill(front, reply);
+            if reply.status.is_error() {
+                front.count(Count::Errors, 1);
+            }
+        });
         self.settle(key, fate);
     }
 

@@ -56,6 +56,7 @@ fn a_store_that_is_away_is_said_in_each_language() {
     let bencoded = late(&site, &question(Form::Listed), Err(Unavailable));
     let failure = parse_announce(&bencoded.body).unwrap().unwrap_err();
     assert_eq!((bencoded.status, failure.retry), (Status::Ok, Some(Retry::Minutes(1))));
+    assert_eq!(bencoded.counts, Count::Unavailable);
     let json = late(&site, &question(Form::Json), Err(Unavailable));
     assert_eq!(json.status, Status::Unavailable);
     assert!(String::from_utf8(json.body).unwrap().contains("\"retry_in\":1"));

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
@@ -21,6 +22,7 @@ struct Probe {
     desk: Desk,
     promises: SyncSender<Promise>,
     gone: SyncSender<Gone>,
+    counted: Arc<Mutex<Vec<Count>>>,
 }
 
 impl Handler for Probe {
@@ -39,7 +41,9 @@ impl Front for Probe {
         self.desk.turn_to(key);
     }
 
-    fn count(&self, _: Count, _: u64) {}
+    fn count(&self, what: Count, _: u64) {
+        self.counted.lock().unwrap().push(what);
+    }
 
     fn take_over(&mut self, gone: Gone) {
         self.gone.send(gone).unwrap();
@@ -50,6 +54,7 @@ struct Rig {
     addr: SocketAddr,
     promises: Receiver<Promise>,
     gone: Receiver<Gone>,
+    counted: Arc<Mutex<Vec<Count>>>,
     stopper: Stopper,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,11 +72,18 @@ impl Rig {
         let greeting = greeting.map(Reader::new);
         let (plain, encrypted) = if greeting.is_some() { (vec![], bound) } else { (bound, vec![]) };
         let listeners = Listeners { plain, encrypted, greeting };
-        let make = move |desk| Probe { desk, promises, gone };
+        let counted = Arc::<Mutex<Vec<Count>>>::default();
+        let for_probe = Arc::clone(&counted);
+        let make = move |desk| Probe { desk, promises, gone, counted: for_probe };
         let worker = Worker::new(listeners, make, limits, Clock::start(), 100).unwrap();
         let stopper = worker.stopper();
         let thread = Some(thread::spawn(move || worker.run().unwrap()));
-        Self { addr, promises: promised, gone: left, stopper, thread }
+        Self { addr, promises: promised, gone: left, counted, stopper, thread }
+    }
+
+    /// How often this was counted.
+    fn count(&self, what: Count) -> usize {
+        self.counted.lock().unwrap().iter().filter(|counted| **counted == what).count()
     }
 
     fn ask(&self, paths: &[&str]) -> StdStream {
@@ -90,7 +102,12 @@ impl Drop for Rig {
 }
 
 fn answer(text: &str) -> Answer {
-    Answer { status: Status::Ok, content_type: "text/plain", body: text.as_bytes().to_vec() }
+    Answer {
+        counts: Count::Announces,
+        status: Status::Ok,
+        content_type: "text/plain",
+        body: text.as_bytes().to_vec(),
+    }
 }
 
 /// Reads up to where `end` stands.
@@ -117,6 +134,7 @@ fn answers_come_later_in_the_order_of_asking_and_to_whom_they_belong() {
     promise.keep(answer("1"));
     let text = read_to(&mut first, "/b\n");
     let at = |part: &str| text.find(part).unwrap();
+    assert_eq!(rig.count(Count::Announces), 3, "answers that come late count when they come");
     assert!(at("/a\n") < at("\r\n\r\n1") && at("\r\n\r\n1") < at("/b\n"), "{text}");
     // One who left before his answer came harms nobody.
     drop(rig.ask(&["/later"]));
@@ -134,6 +152,7 @@ fn a_broken_promise_is_answered_for() {
     promise.keep(answer("too late"));
     stream.write_all(b"GET /b HTTP/1.1\r\n\r\n").unwrap();
     assert!(!read_to(&mut stream, "/b\n").contains("too late"));
+    assert_eq!([Count::Unavailable, Count::Errors, Count::Announces].map(|what| rig.count(what)), [1, 1, 0]);
 }
 
 #[test]
