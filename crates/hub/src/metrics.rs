@@ -134,27 +134,20 @@ impl Books {
         self.by_transport(out, "received_bytes_total", "Bytes received from clients.", Count::Received);
         self.by_transport(out, "sent_bytes_total", "Bytes sent to clients.", Count::Sent);
         let http = |what| self.sum(Transport::Http, what);
-        out.single("http_requests_total", "counter", "HTTP requests of any kind.", http(Count::Requests));
-        out.single(
-            "http_errors_total",
-            "counter",
-            "HTTP answers with a status of 400 or more.",
-            http(Count::Errors),
-        );
         let udp = |what| self.sum(Transport::Udp, what);
-        out.single("udp_connects_total", "counter", "Connects over UDP.", udp(Count::Connects));
-        out.single(
-            "udp_forged_total",
-            "counter",
-            "Requests over UDP without a connection id of their sender's.",
-            udp(Count::Forged),
-        );
-        out.single(
-            "udp_unsent_total",
-            "counter",
-            "Answers that the system did not send.",
-            udp(Count::Unsent),
-        );
+        for (name, help, n) in [
+            ("http_requests_total", "HTTP requests of any kind.", http(Count::Requests)),
+            ("http_errors_total", "HTTP answers with a status of 400 or more.", http(Count::Errors)),
+            ("udp_connects_total", "Connects over UDP.", udp(Count::Connects)),
+            (
+                "udp_forged_total",
+                "Requests over UDP without a connection id of their sender's.",
+                udp(Count::Forged),
+            ),
+            ("udp_unsent_total", "Answers that the system did not send.", udp(Count::Unsent)),
+        ] {
+            out.single(name, "counter", help, n);
+        }
         let (opened, closed) = (http(Count::Opened), http(Count::Closed));
         out.single("http_connections_total", "counter", "Connections that were accepted.", opened);
         out.single("http_connections", "gauge", "Connections that are open.", opened.saturating_sub(closed));
