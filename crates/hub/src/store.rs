@@ -102,6 +102,15 @@ impl Store {
     pub(crate) fn new(config: &Config, clock: Clock) -> io::Result<Arc<Self>> {
         let mut secrets = [[0; 16]; 2];
         getrandom::fill(secrets.as_flattened_mut()).map_err(|error| io::Error::other(error.to_string()))?;
+        Self::with_secrets(config, clock, secrets)
+    }
+
+    /// The same, with all that is left to chance decided by `secrets`.
+    pub(crate) fn with_secrets(
+        config: &Config,
+        clock: Clock,
+        secrets: [[u8; 16]; 2],
+    ) -> io::Result<Arc<Self>> {
         let remote = remote(config, clock, Key::new(secrets[0]).sip24(b"remote"))?;
         let memory = match remote {
             Some(_) => swarms::MIN_BYTES,

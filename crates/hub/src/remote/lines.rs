@@ -91,7 +91,8 @@ impl Lines {
             let addrs = (&*host.name, host.port).to_socket_addrs().map(Iterator::collect);
             // There is room for as many as are under way.
             if finder.try_send((node, attempt, addrs)).is_ok() {
-                bell.ring();
+                // Unlike at the queue of questions, the thread does not look again before it sleeps.
+                bell.wake();
             }
         })?;
         self.lookups += 1;
@@ -204,5 +205,26 @@ impl Lines {
     /// Numbers up to which servers may have connections.
     pub(super) const fn len(&self) -> usize {
         self.lines.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_found_is_heard_of_though_the_thread_was_busy() {
+        let mut poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(usize::MAX)).unwrap();
+        let bell = Arc::new(Bell { waker, asleep: false.into(), stop: false.into() });
+        let mut lines = Lines::new(poll.registry().try_clone().unwrap(), bell);
+        lines.open(0, 1, &Host { name: "localhost".into(), port: 1 }).unwrap();
+        let mut events = Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+        assert!(!events.is_empty());
     }
 }

@@ -100,11 +100,21 @@ struct Bell {
 impl Bell {
     fn ring(&self) {
         // What was put into the queue before is seen by the thread: it looks again after it lay down.
-        if self.asleep.swap(false, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Has the thread's next wait end at once, though it may be busy now.
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "the thread of the store cannot be woken");
         }
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake();
     }
 }
 
@@ -137,13 +147,18 @@ impl Remote {
 
     /// Ends the thread; what is under way fails.
     pub(crate) fn stop(&self) {
-        self.bell.stop.store(true, Ordering::SeqCst);
-        self.bell.asleep.store(true, Ordering::SeqCst);
-        self.bell.ring();
+        self.bell.stop();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Remote {
+    /// Ends the thread of a hub that did not start. It may be the one that drops this, so nobody waits for it here.
+    fn drop(&mut self) {
+        self.bell.stop();
     }
 }
 

@@ -49,7 +49,9 @@ impl Site {
             ..Options::default()
         };
         let clock = Clock::start();
-        Self { store: Store::new(&Config::new(options).unwrap(), clock).unwrap(), clock }
+        // The same lots in each run.
+        let store = Store::with_secrets(&Config::new(options).unwrap(), clock, [[1; 16], [2; 16]]).unwrap();
+        Self { store, clock }
     }
 
     /// Announces, and waits for the answer.
@@ -328,6 +330,40 @@ fn draws_are_fair_and_silent_peers_are_not_handed_out() {
     let left: usize =
         ["4l", "4s"].iter().map(|kind| redis.count(&format!("{{{}}}{kind}", "01".repeat(20)))).sum();
     assert_eq!(left, 250);
+}
+
+#[test]
+#[ignore = "starts redis-server"]
+fn nobody_is_left_out_at_the_edge_and_a_seed_takes_the_askers_place() {
+    let redis = Redis::start(&[]);
+    let (memory, elsewhere) = (Site::new("memory", ""), Site::new(&redis.place(), ""));
+    let peer = |n: u8, role, want| {
+        let (hash, peer) = (WireHash([1; 20]), SocketAddr::new([192, 0, 2, n].into(), 7));
+        Announce { hash, peer, event: Event::None, role, want }
+    };
+    for site in [memory, elsewhere] {
+        for n in 1..=12 {
+            site.enter(&peer(n, if n <= 2 { Role::Leech } else { Role::Seed }, 0)).unwrap();
+        }
+        // Of twelve peers it wants eleven, and is one of both leeches.
+        for _ in 0..20 {
+            assert_eq!(site.enter(&peer(1, Role::Leech, 11)).unwrap().1.len(), 11);
+        }
+        // Both leeches but one, for a seed, which is none of them.
+        let told: HashSet<_> = (0..40).flat_map(|_| site.enter(&peer(3, Role::Seed, 1)).unwrap().1).collect();
+        assert_eq!(told.len(), 2);
+    }
+}
+
+#[test]
+fn a_store_that_is_dropped_unstopped_leaves_its_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("redis://{}", listener.local_addr().unwrap());
+    let options = Options { store: Some(place.parse().unwrap()), ..Options::default() };
+    let store = Store::new(&Config::new(options).unwrap(), Clock::start()).unwrap();
+    let (mut accepted, _) = listener.accept().unwrap();
+    drop((listener, store));
+    std::io::copy(&mut accepted, &mut std::io::sink()).unwrap();
 }
 
 trait MinMax {

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
-use samara_proto::redis::swarm::{Call, Query, read_answer};
+use samara_proto::redis::swarm::{Call, MAX_LOT, Query, read_answer};
 use samara_proto::redis::{Client, Config, Failure, Output, Reply};
 use samara_proto::rng::Rng;
 use samara_proto::swarms::Counts;
@@ -223,7 +223,8 @@ impl Thread {
     }
 
     fn ask(&mut self, now: Time, query: &Query, waiting: Waiting) {
-        let call = Call::new(&self.settings.rules, query, (self.rng.next_u64() as u32 >> 1) | 1);
+        let lot = 1 + self.rng.below(MAX_LOT.into()) as u32;
+        let call = Call::new(&self.settings.rules, query, lot);
         let ticket = self.desk.waiting.insert(waiting) as u64;
         if let Err(failure) = self.client.request(now, ticket, call) {
             self.desk.settle(ticket, Err(failure));

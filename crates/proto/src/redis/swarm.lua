@@ -36,7 +36,7 @@ end
 local function draw(key, n, alive, silent)
   if n <= 0 or alive == 0 then return '', 0 end
   local found
-  if n + 1 >= alive then
+  if n >= alive then
     found = redis.call('ZRANGE', key, silent, -1)
   else
     local start = silent + random(alive)

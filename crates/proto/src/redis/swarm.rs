@@ -19,6 +19,9 @@ pub const SCRIPT: &str = include_str!("swarm.lua");
 /// Most peers of one role and family in a swarm: some 25 MB.
 const MAX_MEMBERS: u32 = 1 << 18;
 
+/// Largest lot: one less than the modulus of the script's numbers, which are all zero from there on.
+pub const MAX_LOT: u32 = (1 << 31) - 2;
+
 /// Longest prefix of keys, in bytes.
 pub const MAX_PREFIX: usize = 64;
 
@@ -91,7 +94,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The call that `query` makes. `lot` decides draws.
+    /// The call that `query` makes. `lot` decides draws, and is from 1 to [`MAX_LOT`].
     pub fn new(rules: &Rules, query: &Query, lot: u32) -> Self {
         let (own, both) = (query.family(), query.is_of_both());
         let base = format!("{}{{{}}}", rules.prefix, query.hash());
