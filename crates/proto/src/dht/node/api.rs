@@ -166,6 +166,28 @@ pub enum Output {
     Other(Vec<Contact>),
 }
 
+/// What was counted since the node was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Questions that came; those of a read-only node are none.
+    pub questions: u64,
+    /// Of these, more than their sender may ask ([`ServerConfig::queries`]).
+    pub limited: u64,
+    /// Of these, more than may be answered ([`ServerConfig::rate`]).
+    pub unaffordable: u64,
+    /// Questions of its own.
+    pub asked: u64,
+    /// Of these, those that were answered.
+    pub answered: u64,
+}
+
+impl Counts {
+    /// Questions that it answered.
+    pub const fn answers(&self) -> u64 {
+        self.questions - self.limited - self.unaffordable
+    }
+}
+
 /// How a run went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {

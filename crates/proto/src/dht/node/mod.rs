@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use self::api::{Announce, Ask, Config, Input, Op, Output, Summary};
+pub use self::api::{Announce, Ask, Config, Counts, Input, Op, Output, Summary};
 pub use self::calls::MAX_CALLS;
 use self::calls::{Call, Calls, Late};
 pub use self::jobs::ANNOUNCE_INTERVAL;
@@ -79,6 +79,7 @@ pub struct Node {
     jobs: Jobs,
     upkeep: Upkeep,
     renamed: Option<Time>,
+    counts: Counts,
     out: VecDeque<Output>,
 }
 
@@ -96,6 +97,7 @@ impl Node {
             jobs: Jobs::default(),
             upkeep: Upkeep::new(now),
             renamed: None,
+            counts: Counts::default(),
             out: VecDeque::new(),
             config,
             rng,
@@ -186,6 +188,11 @@ impl Node {
         &self.server
     }
 
+    /// What it did so far.
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// Its place as others see it.
     pub const fn outside(&self) -> Option<Outside> {
         self.votes.outside()
@@ -261,7 +268,13 @@ impl Node {
     }
 
     fn serves(&mut self, now: Time, from: SocketAddr) -> bool {
-        !self.config.read_only && self.server.admits(now, from.ip())
+        if self.config.read_only {
+            return false;
+        }
+        let admitted = self.server.admits(now, from.ip());
+        self.counts.questions += 1;
+        self.counts.limited += u64::from(!admitted);
+        admitted
     }
 
     fn on_query(
@@ -289,12 +302,15 @@ impl Node {
     fn send_answer(&mut self, now: Time, to: SocketAddr, datagram: Vec<u8>) {
         if self.server.affords(now, datagram.len()) {
             self.out.push_back(Output::Send { to, datagram });
+        } else {
+            self.counts.unaffordable += 1;
         }
     }
 
     fn on_response(&mut self, now: Time, from: SocketAddr, message: &Message<'_>, response: &Response<'_>) {
         let Some(call) = self.calls.close(from, message.transaction) else { return };
         let rtt = now.since(call.sent);
+        self.counts.answered += 1;
         self.calls.timing.sample(rtt);
         let contact = Contact { id: response.id, addr: from };
         self.table.answered(now, contact, rtt);
@@ -403,6 +419,7 @@ impl Node {
         let rtt = contact.and_then(|contact| self.table.rtt(&contact));
         contact.into_iter().for_each(|contact| self.table.pinged(now, &contact));
         let transaction = self.calls.open(now, to, id, rtt, purpose);
+        self.counts.asked += 1;
         let both = Want { v4: true, v6: true };
         let finds = matches!(method, Method::FindNode { .. });
         let want = if finds && self.wants_other() { both } else { Want::default() };

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::dht::dual::Dht;
 use crate::dht::item::{Item, immutable_target};
+use crate::dht::server::ServerConfig;
 
 const TORRENT: NodeId = NodeId([0x5a; 20]);
 
@@ -318,4 +319,27 @@ fn strangers_answers_and_forged_ones_are_nothing() {
         net.node(1).handle(now, Input::Datagram { from: v4(800 + n as u16), bytes: &bytes });
     }
     assert_eq!(net.node(1).table().len(), before);
+}
+
+#[test]
+fn whoever_asks_too_often_gets_no_answer_and_that_is_counted() {
+    let far = |n: u16| SocketAddr::new([8, 8, (n >> 8) as u8, n as u8].into(), 6881);
+    let query =
+        b"d1:ad2:id20:abcdefghij01234567896:target20:mnopqrstuvwxyz123456e1:q9:find_node1:t2:aa1:y1:qe";
+    let server = ServerConfig { rate: Some(1000), ..ServerConfig::public(0) };
+    let mut node = Node::new(Config { server, ..Config::new(Family::V4) }, 1, Time::ZERO);
+    let ask = |node: &mut Node, from| {
+        node.handle(Time::ZERO, Input::Datagram { from, bytes: query });
+        let out = std::iter::from_fn(|| node.poll());
+        out.filter(|out| matches!(out, Output::Send { datagram, .. } if datagram.ends_with(b"1:y1:re")))
+            .count()
+    };
+    let answers: usize = (0..100).map(|_| ask(&mut node, far(1))).sum();
+    assert_eq!(answers as u64, node.counts().answers());
+    assert_eq!(node.counts().limited, 20);
+    (0..1000).for_each(|n| _ = ask(&mut node, far(n)));
+    let counts = node.counts();
+    assert_eq!((counts.questions, counts.limited), (1100, 21));
+    // Answers without nodes have some 70 bytes, and headers.
+    assert!((40..60).contains(&counts.answers()), "{counts:?}");
 }

@@ -10,8 +10,14 @@ use crate::time::Time;
 /// clients use it for one, and servers accept it for two after it was sent.
 const WINDOW: Duration = Duration::from_secs(120);
 
+/// Set in every id.
+const MARK: u64 = 1 << 63;
+
 /// Makes and checks connection ids: a keyed hash of the client's address and the time, so that only who gets answers
 /// at an address can know the address's id. All threads of a server make the same ids from the same secret.
+///
+/// The highest bit of an id is set, so that no announce begins with `d` as the messages of a DHT node do, which may share
+/// the socket.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionIds(Key);
 
@@ -49,7 +55,7 @@ impl ConnectionIds {
                 self.0.sip24(&input)
             }
         };
-        hash & !1 | window & 1
+        MARK | hash & !1 | window & 1
     }
 }
 
@@ -68,6 +74,7 @@ mod tests {
         for addr in ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
             for given in [0, 1, 119, 120, 100_000] {
                 let id = ids.give(at(given), addr);
+                assert!(id.to_be_bytes()[0] >= 0x80, "{id:x} may begin with a letter");
                 for later in 0..=120 {
                     assert!(ids.accept(at(given + later), addr, id), "{later} s after {given} s");
                 }
