@@ -11,6 +11,7 @@ pub mod http_answer;
 pub mod http_server;
 pub mod input;
 pub mod layout;
+pub mod lsd;
 pub mod magnet;
 pub mod merkle_proof;
 pub mod metainfo;
@@ -40,6 +41,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("http_answer", http_answer::run),
     ("http_server", http_server::run),
     ("layout", layout::run),
+    ("lsd", lsd::run),
     ("magnet", magnet::run),
     ("merkle_proof", merkle_proof::run),
     ("metainfo", metainfo::run),

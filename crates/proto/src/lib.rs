@@ -11,6 +11,7 @@ pub mod http;
 pub mod ids;
 pub mod layout;
 pub mod limit;
+pub mod lsd;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
