@@ -31,7 +31,7 @@ use crate::places::Places;
 use crate::registry::Registry;
 use crate::share::{self, Sharing};
 use crate::store::{Seeds, Store};
-use crate::torrent::{self, Awake, Control, Ends, Origin, OriginError, Owner, ToTorrent};
+use crate::torrent::{self, Awake, Control, Ends, Origin, OriginError, Owner, ToTorrent, Uplink};
 use crate::trackers::{self, Asker, Callers};
 
 /// Torrents whose files are looked at beside each other when each is added by itself: enough to keep a disk busy.
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) callers: Callers,
     /// The port to tell peers, if we listen (BEP 10).
     pub(crate) port: Option<u16>,
+    /// What all torrents send.
+    pub(crate) uplink: Uplink,
     /// How many torrents have an owner.
     pub(crate) awake: Awake,
     /// What vouches for what is shared; `None` if nothing is kept.
@@ -216,6 +218,7 @@ impl Client {
             desk: Desk::default(),
             callers: Callers::default(),
             port: listening.first().map(SocketAddr::port),
+            uplink: Uplink::default(),
             awake: Awake::default(),
             seeds: config.state_dir.as_deref().map(Seeds::new),
             news: News::default(),

@@ -10,6 +10,7 @@ mod origin;
 mod readers;
 mod rest;
 mod selection;
+mod uplink;
 mod wake;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +35,7 @@ use self::opening::Opened;
 use self::readers::Readers;
 use self::rest::Quiet;
 use self::selection::Selection;
+use self::uplink::Part;
 use self::wake::Arrivals;
 use crate::api::{AddSource, AddTorrent, Limits, PeerState, Priority, Snapshot, TorrentEvent};
 use crate::client::Shared;
@@ -47,6 +49,7 @@ pub(crate) use opening::{Looked, OpenError, Opening, REPORT_EVERY, all_cores, lo
 pub use origin::OriginError;
 pub(crate) use origin::{Origin, read};
 pub(crate) use rest::{Awake, AwakeOne, Basis, Dormant};
+pub(crate) use uplink::Uplink;
 pub(crate) use wake::{live, wake};
 
 /// Messages taken at once, so that one round of the machine serves many blocks.
@@ -172,6 +175,7 @@ pub(crate) struct Owner {
     /// The user knows that already, from before it rested.
     known: bool,
     quiet: Quiet,
+    uplink: Part,
     announced: Announced,
     /// It is going to rest.
     resting: bool,
@@ -271,6 +275,7 @@ impl Owner {
             finished: false,
             known: false,
             quiet: Quiet::default(),
+            uplink: shared.uplink.join(),
             announced: Announced::new(List::new(&linked_trackers, trackers)),
             resting: false,
             arrivals: Arrivals::default(),
@@ -365,6 +370,8 @@ impl Owner {
 
     fn tick(&mut self) {
         self.handle(Input::Room(self.links.has_room()));
+        let others = self.uplink.say(self.machine.up_rate());
+        self.handle(Input::Beside(others));
         self.handle(Input::Tick);
         self.expire_readers();
         self.links.reap();

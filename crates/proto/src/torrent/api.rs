@@ -184,6 +184,9 @@ pub enum Input<B> {
     },
     /// What may go up in all, in bytes a second; `None` (as at first) is no limit.
     UploadLimit(Option<u64>),
+    /// What the other torrents of the program send at present, in bytes a second; at first nothing. The slots are shared
+    /// with them.
+    Beside(u64),
     /// Ask for nothing more, for instance because the disk is full. Requests under way are taken back.
     Pause,
     /// Go on after `Pause`.

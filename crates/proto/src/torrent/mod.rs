@@ -215,6 +215,7 @@ impl<B> Torrent<B> {
             Input::Leaves { piece, leaves } => self.on_leaves(piece, &leaves),
             Input::Select(wanted) => self.on_select(wanted),
             Input::UploadLimit(limit) => self.upload_limit = limit,
+            Input::Beside(others) => self.slots.share(others),
             Input::Prioritise { piece, priority } => self.on_prioritise(piece, priority),
             Input::Deadlines(deadlines) => self.on_deadlines(&deadlines),
             Input::Pause => self.on_pause(),
@@ -320,6 +321,11 @@ impl<B> Torrent<B> {
     /// Keys of the peers that can be talked to.
     fn active(&self) -> Vec<PeerKey> {
         self.peers.values().filter(|p| p.is_active()).map(|p| p.key).collect()
+    }
+
+    /// Payload going out, in bytes a second.
+    pub fn up_rate(&self) -> u64 {
+        self.up.get()
     }
 
     /// Numbers as of the last input.

@@ -6,6 +6,9 @@
 //! at 100 MiB/s). The field's fixed numbers (libtorrent and Transmission 8, old mainline 4 to 7) lie where lines were when
 //! they were chosen.
 //!
+//! Torrents of one program share the line, and so the slots: of those that the capacity of all together says, a torrent
+//! has the part that it carries of it, but no less than [`FEWEST`].
+//!
 //! The peers may be slower than that assumes. So when more want something than are served, one slot more is tried for a
 //! while: it stays if more leaves than ever before. And while far less leaves than did before, since those who are served
 //! have become slow, one slot more is opened every round. libtorrent's rate-based choker climbs likewise, by a threshold for each
@@ -18,8 +21,11 @@ use crate::time::Time;
 
 /// Slots grow with the root of the capacity in these units, in bytes a second.
 const UNIT: u64 = 32 * 1024;
-/// Fewest and most slots.
-const LEAST: usize = 3;
+/// Fewest slots of all torrents together, and of one: with less than one for who gives and one for who waits there is
+/// no choice.
+const LEAST: u64 = 3;
+const FEWEST: usize = 2;
+/// Most slots of one.
 const MOST: usize = 256;
 /// Slots before anything was measured.
 const INITIAL: usize = 3;
@@ -45,6 +51,8 @@ enum Climb {
 pub(super) struct Slots {
     fixed: Option<usize>,
     best: u64,
+    /// What other torrents carry at present, in bytes a second.
+    others: u64,
     /// Slots beyond what the capacity says.
     extra: usize,
     climb: Climb,
@@ -53,7 +61,7 @@ pub(super) struct Slots {
 impl Slots {
     /// Always `fixed` slots, or as the capacity says.
     pub(super) const fn new(fixed: Option<usize>, now: Time) -> Self {
-        Self { fixed, best: 0, extra: 0, climb: Climb::Rest(now) }
+        Self { fixed, best: 0, others: 0, extra: 0, climb: Climb::Rest(now) }
     }
 
     /// Peers to serve at once, at least 1.
@@ -65,8 +73,17 @@ impl Slots {
         }
     }
 
+    /// Our part of the slots of all: √(all / UNIT) · best / all.
     fn base(&self) -> usize {
-        (usize::try_from((self.best / UNIT).isqrt()).unwrap_or(MOST)).clamp(LEAST, MOST)
+        let all = self.best.saturating_add(self.others).max(1);
+        let part = |slots: u64| usize::try_from(slots).unwrap_or(MOST);
+        let least = part(LEAST.saturating_mul(self.best).div_ceil(all)).max(FEWEST);
+        part(self.best / (all.saturating_mul(UNIT)).isqrt().max(1)).clamp(least, MOST)
+    }
+
+    /// All other torrents send so many bytes a second.
+    pub(super) const fn share(&mut self, others: u64) {
+        self.others = others;
     }
 
     /// Bytes that one slot carries in a turn of half a minute.
@@ -171,6 +188,24 @@ mod tests {
         fixed.measure(1 << 30, None);
         (1..100).for_each(|round| fixed.climb(at(round * 10), 1 << 30, true));
         assert_eq!(fixed.count(), 3);
+    }
+
+    #[test]
+    fn torrents_that_share_a_line_share_its_slots() {
+        let mut slots = Slots::new(None, at(0));
+        slots.measure(4 << 20, None);
+        let mut with = |others: u64| {
+            slots.share(others);
+            slots.count()
+        };
+        assert_eq!([0, 4 << 20, 12 << 20].map(&mut with), [11, 8, 5], "of 11, 16 and 22");
+        assert_eq!(with(u64::MAX), 2, "nobody is left without a choice");
+        let mut slow = Slots::new(None, at(0));
+        slow.measure(64 << 10, None);
+        slow.share(64 << 10);
+        assert_eq!(slow.count(), 2);
+        slow.share(1 << 10);
+        assert_eq!(slow.count(), 3, "hardly anything leaves beside it");
     }
 
     #[test]
