@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use samara_hub::config::Options;
 
-/// Run a tracker for others.
+/// Run a tracker for others, or a node of the DHT.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -13,6 +13,7 @@ Examples:
   samara hub --http 0.0.0.0:80 --interval 15m
   samara hub --config /etc/samara/hub.toml
   samara hub --allow-list ours.txt                      serves the torrents in the list, which may change meanwhile
+  samara hub --only dht                                 a node of the DHT that others begin with; --dht for both
   samara hub --config hub.toml --check-config           says what is wrong with it, and starts nothing
 
 A flag goes before its environment variable, that before the file, and that before the default.")]

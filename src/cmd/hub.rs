@@ -1,4 +1,4 @@
-//! `samara hub`: a tracker for others, until interrupted.
+//! `samara hub`: a tracker for others, or a node of the DHT, until interrupted.
 
 use anyhow::{Context, Error};
 use samara_hub::Hub;

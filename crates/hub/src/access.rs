@@ -163,7 +163,7 @@ impl Gate {
     /// # Errors
     /// Says why not.
     pub(crate) fn admit(&mut self, now: Time, client: IpAddr, key: Option<&[u8]>) -> Result<(), Refusal> {
-        if !self.clients.is_empty() && !self.clients.iter().any(|net| net.contains(client)) {
+        if !self.is_for(client) {
             return Err(Refusal::Stranger);
         }
         // First, so that keys are not guessed at full speed.
@@ -173,6 +173,11 @@ impl Gate {
         let keys = self.keys.as_mut().map(Reader::get);
         let valid = keys.is_none_or(|keys| key.is_some_and(|key| keys.contains(key)));
         if valid { Ok(()) } else { Err(Refusal::Key) }
+    }
+
+    /// Whether this hub is for a client's network.
+    pub(crate) fn is_for(&self, client: IpAddr) -> bool {
+        self.clients.is_empty() || self.clients.iter().any(|net| net.contains(client))
     }
 
     /// Whether this torrent is served.

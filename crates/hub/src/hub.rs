@@ -11,7 +11,8 @@ use samara_proto::tracker::udp_server::ConnectionIds;
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Part};
+use crate::dht;
 use crate::http::{Listeners, Service, Worker};
 use crate::keeper::Keeper;
 use crate::shared::Reader;
@@ -74,7 +75,7 @@ impl Hub {
     pub fn check(config: &Config) -> Result<(), StartError> {
         Access::open(config, 0).map_err(StartError::File)?;
         tls::open(config).map_err(StartError::File)?;
-        config.state.iter().try_for_each(|path| state::check(path)).map_err(StartError::File)
+        check_files(config).map_err(StartError::File)
     }
 
     /// Reads every file that the configuration names, binds every address, and starts to answer.
@@ -88,26 +89,29 @@ impl Hub {
             files.push(watched);
             greeting
         });
-        config.state.iter().try_for_each(|path| state::check(path)).map_err(StartError::File)?;
+        check_files(config).map_err(StartError::File)?;
         let store = Store::new(config, clock)?;
         // WebSockets begin as HTTP.
-        let board = (!config.http.is_empty() || !config.https.is_empty())
+        let board = (config.runs(Part::Tracker) && !(config.http.is_empty() && config.https.is_empty()))
             .then(|| Switchboard::new(config.signalling(), access.gate(), clock, seed()?))
             .transpose()?;
+        let (udp, datagrams) = bind_udp(config)?;
         let mut site = Site::new(config.clone(), clock, store, access);
         site.door = board.as_ref().map(Switchboard::door);
+        if let Some(sockets) = datagrams.first().filter(|_| config.runs(Part::Dht)) {
+            site.dht = Some(dht::Node::open(config, clock, dht::Ports::of(sockets)?)?);
+        }
         let mut hub = Self {
             http: Vec::new(),
             https: Vec::new(),
             site: Arc::new(site),
             keepers: Vec::new(),
             stoppers: Vec::new(),
-            udp: Vec::new(),
+            udp,
             threads: Vec::new(),
             nudge: None,
         };
         let shares = hub.bind_http()?;
-        let datagrams = hub.bind_udp()?;
         if hub.http.is_empty() && hub.https.is_empty() && hub.udp.is_empty() {
             return Err(StartError::Nowhere);
         }
@@ -134,6 +138,7 @@ impl Hub {
             })?);
         }
         hub.answer_udp(datagrams)?;
+        hub.join()?;
         Ok(hub)
     }
 
@@ -156,19 +161,6 @@ impl Hub {
         Ok(shares)
     }
 
-    /// Sockets at every address for each worker.
-    fn bind_udp(&mut self) -> Result<Vec<Vec<UdpSocket>>, StartError> {
-        let config = &self.site.config;
-        let mut shares: Vec<_> = (0..config.workers).map(|_| Vec::new()).collect();
-        for addr in &config.udp {
-            let Some(bound) = bind(config, "UDP", *addr, sockets::udp)? else { continue };
-            self.udp.extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over UDP")));
-            shares.iter_mut().zip(bound).for_each(|(share, socket)| share.push(socket));
-        }
-        shares.retain(|share| !share.is_empty());
-        Ok(shares)
-    }
-
     fn answer_udp(&mut self, shares: Vec<Vec<UdpSocket>>) -> io::Result<()> {
         let mut secret = [0; 16];
         getrandom::fill(&mut secret).map_err(io::Error::other)?;
@@ -182,6 +174,17 @@ impl Hub {
                 }
             })?);
         }
+        Ok(())
+    }
+
+    /// Begins to be a node of the DHT.
+    fn join(&mut self) -> io::Result<()> {
+        let Some(node) = self.site.dht.clone() else { return Ok(()) };
+        if let Some(path) = self.site.config.dht_state.clone() {
+            let node = Arc::clone(&node);
+            self.keepers.push(Keeper::start("dht-save", state::SAVE_EVERY, move || dht::save(&node, &path))?);
+        }
+        self.threads.push(thread::Builder::new().name("dht".into()).spawn(move || node.run())?);
         Ok(())
     }
 
@@ -234,16 +237,39 @@ impl Hub {
         tracing::info!("stops");
         self.stoppers.iter().for_each(Stopper::stop);
         self.site.door.iter().for_each(|door| door.stop());
+        self.site.dht.iter().for_each(|node| node.stop());
         self.nudge = None;
         for thread in self.threads {
             let _ = thread.join();
         }
         self.keepers.into_iter().for_each(Keeper::stop);
         save(&self.site);
+        let (node, path) = (&self.site.dht, &self.site.config.dht_state);
+        node.iter().zip(path).for_each(|(node, path)| dht::save(node, path));
         self.site.store.stop();
         let Stats { v4, v6 } = self.site.store.stats();
         tracing::info!(swarms = v4.swarms + v6.swarms, v4.leeches, v4.seeds, v6.leeches, v6.seeds, "stopped");
     }
+}
+
+/// Sockets at every address for each worker, and where they are.
+fn bind_udp(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<UdpSocket>>), StartError> {
+    let mut shares: Vec<_> = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut addrs = Vec::new();
+    for addr in &config.udp {
+        let Some(bound) = bind(config, "UDP", *addr, sockets::udp)? else { continue };
+        addrs.extend(bound[0].local_addr().inspect(|addr| tracing::info!(%addr, "answers over UDP")));
+        shares.iter_mut().zip(bound).for_each(|(share, socket)| share.push(socket));
+    }
+    shares.retain(|share| !share.is_empty());
+    Ok((addrs, shares))
+}
+
+/// Whether what is to be saved can be.
+fn check_files(config: &Config) -> Result<(), String> {
+    config.state.iter().try_for_each(|path| state::check(path))?;
+    let dht_state = config.dht_state.iter().filter(|_| config.runs(Part::Dht));
+    dht_state.into_iter().try_for_each(|path| dht::check(path))
 }
 
 /// Saves the swarms, if they are to be saved.

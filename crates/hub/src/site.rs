@@ -8,7 +8,8 @@ use samara_proto::swarms::FamilyStats;
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Part};
+use crate::dht::{Node, Standing};
 use crate::http::Everything;
 use crate::metrics::{Books, Exposition, Process};
 use crate::store::Store;
@@ -29,6 +30,8 @@ pub(crate) struct Site {
     pub(crate) process: Process,
     /// To the WebSockets.
     pub(crate) door: Option<Arc<Door>>,
+    /// The node of the DHT.
+    pub(crate) dht: Option<Arc<Node>>,
 }
 
 impl Site {
@@ -36,7 +39,7 @@ impl Site {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let process = Process { started: since_epoch.as_secs_f64() };
         let (books, failures, everything) = (Books::default(), Failures::default(), Everything::default());
-        Self { config, store, access, clock, books, everything, failures, process, door: None }
+        Self { config, store, access, clock, books, everything, failures, process, door: None, dht: None }
     }
 
     /// Seconds since the start.
@@ -51,8 +54,11 @@ impl Site {
         out.family("build_info", "gauge", "1, with the version.");
         out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         self.books.write(&mut out);
-        self.write_store(&mut out);
+        if self.config.runs(Part::Tracker) {
+            self.write_store(&mut out);
+        }
         self.write_signalling(&mut out);
+        self.write_dht(&mut out);
         let failures = self.failures.load(Ordering::Relaxed);
         out.single(
             "reload_failures_total",
@@ -81,6 +87,34 @@ impl Site {
             ("refused", past.refused),
         ] {
             out.sample(&[("kind", kind)], n);
+        }
+    }
+
+    fn write_dht(&self, out: &mut Exposition) {
+        let Some(node) = &self.dht else { return };
+        let all = node.standing();
+        let mut put = |name, kind, help, value: fn(&Standing) -> Option<f64>| {
+            out.family(name, kind, help);
+            let known = all.iter().filter_map(|standing| Some((standing, value(standing)?)));
+            known.for_each(|(standing, n)| out.sample(&[("family", standing.name())], n));
+        };
+        put("dht_nodes", "gauge", "Nodes in the table.", |s| Some(s.contacts as f64));
+        put("dht_network_nodes", "gauge", "Nodes in the DHT that answer, roughly.", |s| {
+            s.network.map(f64::round)
+        });
+        put("dht_torrents", "gauge", "Torrents that peers are kept of.", |s| Some(s.torrents as f64));
+        put("dht_peers", "gauge", "Peers that are kept.", |s| Some(s.peers as f64));
+        put("dht_items", "gauge", "Items that are kept.", |s| Some(s.items as f64));
+        put("dht_asked_total", "counter", "Questions of the node's own.", |s| Some(s.counts.asked as f64));
+        put("dht_heard_total", "counter", "Answers to them.", |s| Some(s.counts.answered as f64));
+        out.family("dht_questions_total", "counter", "Questions of others, by what became of them.");
+        for standing in &all {
+            let counts = standing.counts;
+            for (outcome, n) in
+                [("answered", counts.answers()), ("rate", counts.limited), ("bandwidth", counts.unaffordable)]
+            {
+                out.sample(&[("family", standing.name()), ("outcome", outcome)], n);
+            }
         }
     }
 

@@ -14,13 +14,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use samara_proto::magnet::Host;
 use samara_proto::redis::swarm::{MAX_PREFIX, Rules};
 use samara_proto::signal;
 
 pub use error::ConfigError;
 pub use options::{LogForm, Options, Part};
 pub use sample::sample;
-pub use values::{Cidr, Period, Place, Size};
+pub use values::{Cidr, Lead, Period, Place, Size};
 
 /// Most threads for one kind of front end.
 const MAX_WORKERS: u16 = 256;
@@ -30,6 +31,9 @@ const MIN_MEMORY: u64 = 16 << 20;
 
 /// More is a slip of the keyboard.
 const MAX_MEMORY: u64 = 16 << 40;
+
+/// Least bytes a second of answers of the DHT node: some fifty of them.
+const MIN_DHT_RATE: u64 = 16 << 10;
 
 /// Longest interval: clients that hear from no tracker for a day take it for dead.
 const MAX_INTERVAL: u64 = 86_400;
@@ -53,7 +57,7 @@ pub struct Config {
     /// Whether nobody named an address: those of IPv6 may then be missing on this machine.
     pub default_addresses: bool,
     /// The parts to run; never empty.
-    pub only: Vec<Part>,
+    pub parts: Vec<Part>,
     /// Threads for each kind of front end.
     pub workers: u16,
     /// Where swarms are saved.
@@ -62,6 +66,12 @@ pub struct Config {
     pub log: LogForm,
     /// Most memory for swarms.
     pub memory: Size,
+    /// With which nodes the DHT node begins.
+    pub dht_bootstrap: Vec<Host>,
+    /// Most bytes a second of its answers.
+    pub dht_rate: Size,
+    /// Where it is saved.
+    pub dht_state: Option<PathBuf>,
     /// Where the swarms are.
     pub store: Place,
     /// In front of the names of everything in a store that is elsewhere.
@@ -112,21 +122,34 @@ impl Config {
         signal::Config { interval, ..signal::Config::default() }
     }
 
+    /// Whether a part runs.
+    pub fn runs(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+
     /// Checks settings, and fills in the defaults.
     ///
     /// # Errors
     /// If a setting has an impossible value.
     pub fn new(set: Options) -> Result<Self, ConfigError> {
         let mut set = set;
+        let parts = parts(&set)?;
         let default_addresses = set.http.is_none() && set.https.is_none() && set.udp.is_none();
-        if !default_addresses {
+        // Without a tracker there is nothing over HTTP but what the hub tells of itself.
+        if !default_addresses || !parts.contains(&Part::Tracker) {
             set.http.get_or_insert_default();
+        }
+        if !default_addresses {
             set.udp.get_or_insert_default();
         }
         check_tls(&set)?;
         check_store(&set)?;
         let (named_min, named_numwant) = (set.min_interval, set.numwant);
         let set = set.or(Options::defaults()?);
+        let udp = set.udp.unwrap_or_default();
+        if parts.contains(&Part::Dht) && udp.is_empty() {
+            return Err(ConfigError::value("udp", "is empty, and the DHT node needs an address there"));
+        }
         let interval = within("interval", set.interval, 1, MAX_INTERVAL)?;
         let max_numwant = number("max-numwant", set.max_numwant, 1, MAX_NUMWANT)?;
         // A default gives way where what it must not exceed was set lower.
@@ -135,18 +158,18 @@ impl Config {
         Ok(Self {
             http: set.http.unwrap_or_default(),
             https: set.https.unwrap_or_default(),
-            udp: set.udp.unwrap_or_default(),
+            udp,
             tls_cert: set.tls_cert,
             tls_key: set.tls_key,
             default_addresses,
-            only: set
-                .only
-                .filter(|parts| !parts.is_empty())
-                .ok_or_else(|| ConfigError::value("only", "is empty"))?,
+            parts,
             workers: workers(set.workers)?,
             state: set.state,
             log: set.log.unwrap_or(LogForm::Text),
             memory: memory(set.memory)?,
+            dht_bootstrap: hosts(set.dht_bootstrap.unwrap_or_default()),
+            dht_rate: at_least("dht-rate", set.dht_rate, MIN_DHT_RATE)?,
+            dht_state: set.dht_state,
             store: set.store.unwrap_or(Place::Memory),
             store_prefix: prefix(set.store_prefix)?,
             interval,
@@ -165,6 +188,21 @@ impl Config {
             stats_from: set.stats_from.unwrap_or_default(),
         })
     }
+}
+
+/// The parts to run: those that are named, or else those that are switched on.
+fn parts(set: &Options) -> Result<Vec<Part>, ConfigError> {
+    match &set.only {
+        Some(parts) if parts.is_empty() => Err(ConfigError::value("only", "is empty")),
+        Some(parts) => Ok(parts.clone()),
+        None if set.dht == Some(true) => Ok(vec![Part::Tracker, Part::Dht]),
+        None => Ok(vec![Part::Tracker]),
+    }
+}
+
+fn hosts(leads: Vec<Lead>) -> Vec<Host> {
+    let host = |lead| if let Lead::At(host) = lead { Some(host) } else { None };
+    leads.into_iter().filter_map(host).collect()
 }
 
 /// A certificate, its key and somewhere to use them: all or nothing.
@@ -201,6 +239,13 @@ fn memory(set: Option<Size>) -> Result<Size, ConfigError> {
     }
     let bounds = (Size::of_bytes(MIN_MEMORY), Size::of_bytes(MAX_MEMORY));
     Err(ConfigError::value("memory", format!("is {size}, and must be from {} to {}", bounds.0, bounds.1)))
+}
+
+fn at_least(key: &'static str, set: Option<Size>, least: u64) -> Result<Size, ConfigError> {
+    let size = set.ok_or_else(|| ConfigError::value(key, "is not set"))?;
+    let refuse =
+        || ConfigError::value(key, format!("is {size}, and must be at least {}", Size::of_bytes(least)));
+    if size.bytes() >= least { Ok(size) } else { Err(refuse()) }
 }
 
 /// A number between two bounds.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::values::{Cidr, Period, Place, Size};
+use super::values::{Cidr, Lead, Period, Place, Size};
 
 /// Declares [`Options`]: each line is `key: type = default("TOML")` or `= off("TOML of an example")`.
 macro_rules! options {
@@ -71,10 +71,11 @@ options! {
     #[arg(help_heading = "Addresses", hide_env_values = true)]
     tls_key: PathBuf = off("\"/etc/letsencrypt/live/tracker.example/privkey.pem\""),
 
-    /// Which parts of the hub to run [default: all there are]
+    /// Which parts of the hub to run, and no others: tracker, dht [default: the tracker, and the DHT node if `dht` says
+    /// so]
     #[arg(long, value_name = "PART", env = "SAMARA_HUB_ONLY", value_delimiter = ',', value_enum)]
     #[arg(help_heading = "Process", hide_env_values = true)]
-    only: Vec<Part> = default("[\"tracker\"]"),
+    only: Vec<Part> = off("[\"tracker\", \"dht\"]"),
 
     /// Threads for each kind of front end [default: one for each processor]
     #[arg(long, value_name = "N", env = "SAMARA_HUB_WORKERS")]
@@ -97,6 +98,28 @@ options! {
     #[arg(long, value_name = "SIZE", env = "SAMARA_HUB_MEMORY")]
     #[arg(help_heading = "Process", hide_env_values = true)]
     memory: Size = default("\"1GiB\""),
+
+    /// Be a node of the DHT, at the addresses of UDP; others can begin with it [default: false]
+    #[arg(long, value_name = "BOOL", env = "SAMARA_HUB_DHT", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(help_heading = "DHT", hide_env_values = true)]
+    dht: bool = default("false"),
+
+    /// Nodes with which this one begins; none, for the first of a network of its own
+    /// [default: those that most clients begin with]
+    #[arg(long, value_name = "HOST:PORT", env = "SAMARA_HUB_DHT_BOOTSTRAP", value_delimiter = ',')]
+    #[arg(help_heading = "DHT", hide_env_values = true)]
+    dht_bootstrap: Vec<Lead> = default("[\"router.bittorrent.com:6881\", \"dht.transmissionbt.com:6881\", \"router.utorrent.com:6881\", \"dht.libtorrent.org:25401\"]"),
+
+    /// Most bytes a second of the DHT node's answers; who asks beyond it hears nothing [default: 20MiB]
+    #[arg(long, value_name = "SIZE", env = "SAMARA_HUB_DHT_RATE")]
+    #[arg(help_heading = "DHT", hide_env_values = true)]
+    dht_rate: Size = default("\"20MiB\""),
+
+    /// Save the DHT node's ids and neighbours to this file on stop and every ten minutes, and load them at the start
+    /// [default: not saved]
+    #[arg(long, value_name = "FILE", env = "SAMARA_HUB_DHT_STATE")]
+    #[arg(help_heading = "DHT", hide_env_values = true)]
+    dht_state: PathBuf = off("\"/var/lib/samara-hub/dht\""),
 
     /// Where the swarms are: in memory; or in Redis or Valkey, for several hubs that then are one tracker:
     /// redis://USER:PASSWORD@HOST:PORT/DB, of which only HOST is needed. redis-cluster:// and some of its nodes, with
@@ -192,6 +215,8 @@ options! {
 pub enum Part {
     /// Tells peers of each other.
     Tracker,
+    /// A node of the DHT.
+    Dht,
 }
 
 /// How the log is written.

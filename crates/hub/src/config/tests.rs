@@ -157,3 +157,26 @@ fn what_needs_swarms_in_memory_is_refused_elsewhere() {
     assert!(refusal("store-prefix = \"a{b}\"").contains("braces"));
     assert!(refusal("\nstore = \"disk\"").starts_with("hub.toml:2: "));
 }
+
+#[test]
+fn parts_are_those_that_are_named_or_switched_on() {
+    let set = |text: &str| Config::new(toml::from_str(text).unwrap()).unwrap();
+    assert_eq!(set("").parts, [Part::Tracker]);
+    assert_eq!(set("dht = true").parts, [Part::Tracker, Part::Dht]);
+    assert_eq!(set("dht = true\nonly = [\"tracker\"]").parts, [Part::Tracker]);
+    let alone = set("only = [\"dht\"]");
+    assert!(alone.parts == [Part::Dht] && alone.http.is_empty() && alone.udp.len() == 2);
+    assert!(refusal("dht = true\nhttp = [\"127.0.0.1:1\"]").contains("the DHT node needs an address"));
+    assert!(refusal("only = []").contains("empty"));
+    assert!(refusal("dht-rate = \"1KiB\"").contains("at least 16KiB"));
+}
+
+#[test]
+fn the_dht_begins_with_known_nodes_with_others_or_with_none() {
+    let leads = |args: &[&str]| Config::new(flags(args)).unwrap().dht_bootstrap;
+    assert_eq!(leads(&[]).len(), 4);
+    assert_eq!(leads(&["--dht-bootstrap", "none"]), []);
+    let some = leads(&["--dht-bootstrap", "a.example:1,[::1]:2", "--dht-bootstrap", "192.0.2.1:3"]);
+    assert_eq!(some.iter().map(|host| host.port()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(refusal("dht-bootstrap = [\"host\"]").contains("not a host with a port"));
+}

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use samara_proto::magnet::Host;
 use samara_proto::redis::{BadServers, Servers};
 use serde::{Deserialize, Deserializer, de};
 
@@ -231,6 +232,34 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
+/// Where a node of the DHT begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// Nowhere: others come to it. So that a flag can name an empty list.
+    Nowhere,
+    /// With this node.
+    At(Host),
+}
+
+impl FromStr for Lead {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "none" => Ok(Self::Nowhere),
+            text => text.parse().map(Self::At).map_err(|_| {
+                format!("{text:?} is not a host with a port, such as dht.example:6969, nor none")
+            }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Lead {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +299,15 @@ mod tests {
         for bad in ["", "disk", "secret@host", "http://localhost", "rediss://h"] {
             let refusal = bad.parse::<Place>().unwrap_err();
             assert!(!refusal.contains("secret"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn leads() {
+        assert_eq!("none".parse(), Ok(Lead::Nowhere));
+        assert!(matches!("[::1]:6969".parse(), Ok(Lead::At(host)) if host.port() == 6969));
+        for bad in ["", "host", "host:0", "1.2.3.4:99999", "None:"] {
+            assert!(bad.parse::<Lead>().is_err(), "{bad:?} was taken");
         }
     }
 

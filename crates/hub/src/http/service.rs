@@ -26,6 +26,7 @@ use super::announce::{Announcer, Visit};
 use super::front::{Desk, Front, Gone};
 use super::status;
 use crate::access::key_and_action;
+use crate::config::Part;
 use crate::metrics::{Count, Tally, Transport};
 use crate::site::Site;
 use crate::ws::Arrival;
@@ -68,6 +69,10 @@ impl<'a> Route<'a> {
         })
     }
 
+    const fn is_of_tracker(self) -> bool {
+        matches!(self, Self::Announce(_) | Self::Scrape(_))
+    }
+
     /// Header lines for who comes with another method.
     const fn allow(self) -> &'static str {
         match self {
@@ -103,9 +108,14 @@ impl Service {
     }
 
     fn answer(&mut self, now: Time, request: &Request<'_>, reply: &mut Reply) {
-        let Some(route) = Route::of(request.path) else {
-            return reply
-                .text(Status::NotFound, "this is a tracker: try /announce, /scrape, /stats or /health");
+        let tracker = self.site.config.runs(Part::Tracker);
+        let route = Route::of(request.path).filter(|route| tracker || !route.is_of_tracker());
+        let Some(route) = route else {
+            let text = match tracker {
+                true => "this is a tracker: try /announce, /scrape, /stats or /health",
+                false => "this hub runs no tracker: try /stats or /health",
+            };
+            return reply.text(Status::NotFound, text);
         };
         match (request.method, route) {
             (Method::Get | Method::Head, _) => self.get(now, route, request, reply),

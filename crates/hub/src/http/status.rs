@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::json::{JSON, write};
 use crate::access::Refusal;
+use crate::dht::Standing;
 use crate::metrics::{Count, Exposition, ProcessNow, Transport};
 use crate::remote::Condition;
 use crate::site::Site;
@@ -29,6 +30,9 @@ struct Stats {
     served: BTreeMap<&'static str, Served>,
     http_connections: u64,
     webrtc: Signalling,
+    /// The DHT node, by family.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    dht: BTreeMap<&'static str, Dht>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
 }
@@ -73,6 +77,32 @@ struct Signalling {
     announces: u64,
     offers: u64,
     answers: u64,
+}
+
+#[derive(Serialize)]
+struct Dht {
+    nodes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_nodes: Option<u64>,
+    torrents: usize,
+    peers: usize,
+    items: usize,
+    questions: u64,
+    answers: u64,
+}
+
+impl From<Standing> for Dht {
+    fn from(standing: Standing) -> Self {
+        Self {
+            nodes: standing.contacts,
+            network_nodes: standing.network.map(|n| n.round() as u64),
+            torrents: standing.torrents,
+            peers: standing.peers,
+            items: standing.items,
+            questions: standing.counts.questions,
+            answers: standing.counts.answers(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -132,6 +162,7 @@ impl Stats {
             served: Transport::ALL.iter().map(|t| (t.name(), Served::over(site, *t))).collect(),
             http_connections: connections(Count::Opened).saturating_sub(connections(Count::Closed)),
             webrtc: Signalling::of(site),
+            dht: site.dht.iter().flat_map(|node| node.standing()).map(|s| (s.name(), s.into())).collect(),
             memory_bytes: ProcessNow::read().map(|now| now.resident_bytes),
         }
     }

@@ -23,6 +23,8 @@ use mio::net::UdpSocket;
 use one::Headers;
 use samara_proto::tracker::udp_server::MAX_ANSWER;
 
+use crate::dht::Letter;
+
 /// Datagrams of one call.
 pub(super) const BATCH: usize = 64;
 
@@ -80,6 +82,22 @@ impl Batch {
         for (i, (from, len)) in came[..self.len].iter().enumerate() {
             lens[i] = answer(*from, &requests[i][..(*len).min(MAX_REQUEST)], &mut answers[i]).min(MAX_ANSWER);
         }
+    }
+
+    /// What came, and from whom.
+    pub(super) fn requests(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let Room { requests, came, .. } = &*self.room;
+        came[..self.len]
+            .iter()
+            .zip(requests)
+            .map(|((from, len), bytes)| (*from, &bytes[..(*len).min(MAX_REQUEST)]))
+    }
+
+    /// Sends other answers; returns how many the system did not take.
+    pub(super) fn send_others(&mut self, socket: &UdpSocket, letters: &[Letter]) -> usize {
+        let some = letters.chunks(BATCH);
+        some.map(|some| self.headers.send(socket, some.iter().map(|letter| (letter.to, &*letter.bytes))))
+            .sum()
     }
 
     /// Bytes that came, and bytes of answers.

@@ -4,6 +4,8 @@
 //! What a datagram means is decided by [`samara_proto::tracker::udp_server`]. Here are the sockets, which take and send
 //! many datagrams with one call (`batch.rs`), the threads (`worker.rs`), and who asks policy and store (`service.rs`,
 //! `late.rs`).
+//!
+//! The same sockets carry the messages of the DHT, which begin with a `d` as nothing else does (`crate::dht`).
 
 mod batch;
 mod late;

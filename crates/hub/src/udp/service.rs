@@ -14,6 +14,8 @@ use samara_proto::tracker::udp_server::{
 
 use super::late::Late;
 use crate::access::{Gate, Refusal};
+use crate::config::Part;
+use crate::dht::{Letter, Node, is_message, is_question};
 use crate::metrics::{Count, Tally, Transport};
 use crate::site::Site;
 use crate::store::{Asked, Store};
@@ -21,7 +23,10 @@ use crate::store::{Asked, Store};
 /// Answers the datagrams of one thread.
 #[derive(Debug)]
 pub(crate) struct Service {
-    server: Server,
+    /// The tracker, if there is one.
+    server: Option<Server>,
+    /// The node of the DHT, if there is one.
+    node: Option<Arc<Node>>,
     store: Arc<Store>,
     gate: Gate,
     pub(super) tally: Arc<Tally>,
@@ -51,7 +56,8 @@ impl Service {
     pub(crate) fn new(site: &Site, ids: ConnectionIds) -> Self {
         let (default_want, max_want) = (site.config.numwant as usize, site.config.max_numwant as usize);
         Self {
-            server: Server { ids, default_want, max_want },
+            server: site.config.runs(Part::Tracker).then_some(Server { ids, default_want, max_want }),
+            node: site.dht.clone(),
             store: Arc::clone(&site.store),
             gate: site.access.gate(),
             tally: site.books.open(Transport::Udp),
@@ -61,7 +67,8 @@ impl Service {
 
     /// Writes the answer to a datagram into `out`, and says how long it is: 0 if there is none, or none yet.
     pub(super) fn answer(&mut self, origin: Origin<'_>, datagram: &[u8], out: &mut [u8]) -> usize {
-        let (count, len) = match self.server.receive(origin.now, origin.from, datagram, out) {
+        let Some(server) = self.server.filter(|_| !self.is_for_node(datagram)) else { return 0 };
+        let (count, len) = match server.receive(origin.now, origin.from, datagram, out) {
             Asks::Announce { transaction, announce, options } => {
                 match self.admit(origin, &announce, options) {
                     Ok(()) => (Count::Announces, self.announce(origin, transaction, &announce, out)),
@@ -82,6 +89,26 @@ impl Service {
         };
         self.tally.add(count, 1);
         len
+    }
+
+    fn is_for_node(&self, datagram: &[u8]) -> bool {
+        self.node.is_some() && is_message(datagram)
+    }
+
+    /// Has the node take those of the datagrams that are for it; appends its answers.
+    pub(super) fn answer_messages<'a>(
+        &self,
+        now: Time,
+        datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
+        answers: &mut Vec<Letter>,
+    ) {
+        let Some(node) = &self.node else { return };
+        let may_ask = |from: SocketAddr, message| self.gate.is_for(from.ip()) || !is_question(message);
+        let mut messages =
+            datagrams.filter(|(from, bytes)| is_message(bytes) && may_ask(*from, bytes)).peekable();
+        if messages.peek().is_some() {
+            node.take(now, messages, answers);
+        }
     }
 
     fn admit(

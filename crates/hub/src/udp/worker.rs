@@ -11,6 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::batch::{BATCH, Batch};
 use super::service::{Origin, Service};
 use crate::clock::Clock;
+use crate::dht::Letter;
 use crate::metrics::Count;
 use crate::stopper::Stopper;
 
@@ -23,6 +24,8 @@ const WAKE: Token = Token(usize::MAX);
 struct Line {
     socket: Arc<UdpSocket>,
     batch: Batch,
+    /// Answers of the DHT node.
+    letters: Vec<Letter>,
     /// More may have come than was taken.
     ready: bool,
 }
@@ -87,7 +90,7 @@ impl Worker {
 impl Line {
     fn new(socket: Arc<UdpSocket>) -> io::Result<Self> {
         let batch = Batch::new(socket.local_addr()?);
-        Ok(Self { socket, batch, ready: true })
+        Ok(Self { socket, batch, letters: Vec::new(), ready: true })
     }
 
     /// Answers some batches.
@@ -116,8 +119,11 @@ impl Line {
         let now = clock.now();
         let socket = &self.socket;
         self.batch.each(|from, datagram, out| service.answer(Origin { now, socket, from }, datagram, out));
-        let unsent = self.batch.send(socket);
+        self.letters.clear();
+        service.answer_messages(now, self.batch.requests(), &mut self.letters);
+        let unsent = self.batch.send(socket) + self.batch.send_others(socket, &self.letters);
         let (received, sent) = self.batch.bytes();
+        let sent = sent + self.letters.iter().map(|letter| letter.bytes.len()).sum::<usize>();
         service.tally.add(Count::Received, received as u64);
         service.tally.add(Count::Sent, sent as u64);
         service.tally.add(Count::Unsent, unsent as u64);

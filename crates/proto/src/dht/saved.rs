@@ -6,14 +6,16 @@
 
 use super::Contact;
 use super::contact::{push_node, read_nodes};
-use crate::bencode::{self, Limits, write_dict};
+use crate::bencode::{self, Dict, DictWriter, Limits, write_dict};
 use crate::ids::NodeId;
 use crate::tracker::Family;
 
 /// Most nodes that are written and read.
 pub const MAX_SAVED: usize = 400;
+/// Most bytes of the record of one node.
+const MAX_ONE: usize = 64 + MAX_SAVED * 38;
 /// Most bytes of a record.
-const MAX_LEN: usize = 64 + MAX_SAVED * 38;
+pub const MAX_LEN: usize = 2 * MAX_ONE + 32;
 
 /// A node's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,23 +29,70 @@ pub struct Saved {
 impl Saved {
     /// As bytes.
     pub fn write(&self, family: Family) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_dict(&mut out, |d| self.fill(family, d));
+        out
+    }
+
+    fn fill(&self, family: Family, d: &mut DictWriter<'_>) {
         let mut nodes = Vec::new();
         self.contacts.iter().take(MAX_SAVED).for_each(|contact| push_node(&mut nodes, contact));
+        d.bytes("id", self.id.0);
+        d.bytes(key(family), nodes);
+    }
+
+    /// From bytes; `None` if they are something else.
+    pub fn read(bytes: &[u8], family: Family) -> Option<Self> {
+        let limits = Limits { len: MAX_ONE, depth: 4, items: 64 };
+        Self::take(bencode::parse(bytes, limits).ok()?.as_dict()?, family)
+    }
+
+    fn take(dict: Dict<'_>, family: Family) -> Option<Self> {
+        let id = NodeId::from_slice(dict.get("id")?.as_bytes()?)?;
+        let nodes = dict.get(key(family)).and_then(|nodes| nodes.as_bytes()).unwrap_or_default();
+        Some(Self { id, contacts: read_nodes(nodes, family).take(MAX_SAVED).collect() })
+    }
+}
+
+/// The memories of the nodes of both families, as far as there are any, in one record: under `ipv4` and `ipv6`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Both {
+    /// Of the node for IPv4.
+    pub v4: Option<Saved>,
+    /// Of the node for IPv6.
+    pub v6: Option<Saved>,
+}
+
+impl Both {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.v4.is_none() && self.v6.is_none()
+    }
+
+    /// That of one family.
+    pub const fn get(&self, family: Family) -> Option<&Saved> {
+        match family {
+            Family::V4 => self.v4.as_ref(),
+            Family::V6 => self.v6.as_ref(),
+        }
+    }
+
+    /// As bytes.
+    pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         write_dict(&mut out, |d| {
-            d.bytes("id", self.id.0);
-            d.bytes(key(family), nodes);
+            self.v4.iter().for_each(|saved| d.dict("ipv4", |d| saved.fill(Family::V4, d)));
+            self.v6.iter().for_each(|saved| d.dict("ipv6", |d| saved.fill(Family::V6, d)));
         });
         out
     }
 
     /// From bytes; `None` if they are something else.
-    pub fn read(bytes: &[u8], family: Family) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let limits = Limits { len: MAX_LEN, depth: 4, items: 64 };
         let dict = bencode::parse(bytes, limits).ok()?.as_dict()?;
-        let id = NodeId::from_slice(dict.get("id")?.as_bytes()?)?;
-        let nodes = dict.get(key(family)).and_then(|nodes| nodes.as_bytes()).unwrap_or_default();
-        Some(Self { id, contacts: read_nodes(nodes, family).take(MAX_SAVED).collect() })
+        let of = |key, family| Saved::take(dict.get(key)?.as_dict()?, family);
+        Some(Self { v4: of("ipv4", Family::V4), v6: of("ipv6", Family::V6) })
     }
 }
 
@@ -57,6 +106,21 @@ const fn key(family: Family) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_are_one_record() {
+        let saved = |addr: &str| {
+            let contact = Contact { id: NodeId([3; 20]), addr: addr.parse().unwrap() };
+            Some(Saved { id: NodeId([7; 20]), contacts: vec![contact; MAX_SAVED] })
+        };
+        let (v4, v6) = (saved("1.2.3.4:5"), saved("[2001:db8::1]:5"));
+        for both in [Both { v4: v4.clone(), v6: v6.clone() }, Both { v4, v6: None }, Both { v4: None, v6 }] {
+            assert_eq!(Both::read(&both.write()), Some(both));
+        }
+        assert_eq!(Both::read(b"de"), Some(Both::default()));
+        assert_eq!(Both::read(b"d4:ipv4i5e4:ipv6lee"), Some(Both::default()));
+        assert!(Both::default().is_empty() && Both::read(b"d4:ipv4").is_none());
+    }
 
     #[test]
     fn what_is_written_is_read_and_other_things_are_not() {
