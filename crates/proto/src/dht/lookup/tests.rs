@@ -195,3 +195,24 @@ fn a_node_counts_where_it_says_it_is() {
     assert_eq!(lookup.closest().collect::<Vec<_>>(), [at]);
     assert_eq!(lookup.storers(), [Storer { contact: at, token: b"t"[..].into(), holds: true }]);
 }
+
+#[test]
+fn who_always_names_somebody_closer_is_not_followed_for_ever() {
+    let target = place(5);
+    let mut rng = Rng::new(8);
+    let far = Contact { id: target.beside(0, &mut rng), addr: addr(1) };
+    let mut lookup = Lookup::new(target, None);
+    lookup.seed([far]);
+    let mut count = 0;
+    while let Some(contact) = lookup.next_to_ask() {
+        count += 1;
+        let closer = contact.id.shared_bits(&target) + 1;
+        let named: Vec<_> = (0..16u32)
+            .map(|n| addr(count * 16 + n + 2))
+            .map(|addr| Contact { id: target.beside(closer.min(159), &mut rng), addr })
+            .collect();
+        lookup.answered(&contact, contact.id, named, None, false);
+        assert!(count <= MAX_ASKED as u32 && !(count == 1 && lookup.is_done()));
+    }
+    assert!(lookup.is_done(), "after {count}");
+}
