@@ -1,6 +1,7 @@
 //! One machine: a node, perhaps behind a NAT, perhaps a liar.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use samara_proto::ids::NodeId;
 use samara_proto::rng::Rng;
 use samara_proto::time::Time;
 use samara_proto::tracker::Family;
+
+use super::queue::Quick;
 
 /// How long a NAT lets answers in: what most home routers give UDP (RFC 4787 asks for two minutes at least).
 const PINHOLE: Duration = Duration::from_secs(120);
@@ -52,7 +55,7 @@ pub struct Host {
     /// Bytes that it sent and received, with headers.
     pub bytes: [u64; 2],
     /// To whom a NAT lets in answers, and when it last sent something there.
-    pinholes: HashMap<SocketAddr, Time>,
+    pinholes: HashMap<SocketAddr, Time, BuildHasherDefault<Quick>>,
 }
 
 impl Host {
@@ -64,7 +67,7 @@ impl Host {
         let config = Config { id, server, ..Config::new(Family::V4) };
         let place = (rng.below(100) as f64, rng.below(60) as f64);
         let node = Node::new(config, rng.next_u64(), now);
-        Self { kind, addr, node, place, since: now, alarm: None, bytes: [0; 2], pinholes: HashMap::new() }
+        Self { kind, addr, node, place, since: now, alarm: None, bytes: [0; 2], pinholes: HashMap::default() }
     }
 
     /// Notes that it sends something.

@@ -4,11 +4,12 @@
 //! NAT that lets in only whom they sent something lately; some lie. Judges ([`trial`]) announce, search, and count.
 //! Everything follows from one seed.
 //!
-//! Modules: [`world`] (network, clock, churn), [`host`] (one machine in it), [`liar`] (what malicious nodes say),
+//! Modules: [`world`] (network, clock, churn), [`queue`] (what is due), [`host`] (one machine in it), [`liar`] (what malicious nodes say),
 //! [`trial`] (who is looked for, and what came of it).
 
 pub mod host;
 pub mod liar;
+pub mod queue;
 pub mod trial;
 pub mod world;
 

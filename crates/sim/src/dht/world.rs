@@ -1,7 +1,7 @@
 //! The network: packets, timers, and who comes and goes.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use samara_proto::time::Time;
 
 use super::host::{Host, Kind, some_address};
 use super::liar::lie;
+use super::queue::{Queue, Quick};
 
 /// IPv4 and UDP headers.
 const HEADERS: u64 = 28;
@@ -60,7 +61,7 @@ impl Setting {
 }
 
 /// Something that is due.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 enum What {
     Packet { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
     Timer(SocketAddr),
@@ -78,11 +79,10 @@ pub struct World {
     pub rng: Rng,
     setting: Setting,
     /// Machines that are there, by address.
-    hosts: HashMap<SocketAddr, Host>,
+    hosts: HashMap<SocketAddr, Host, BuildHasherDefault<Quick>>,
     /// The same addresses, to choose from by number; a machine that leaves makes room for another in its place.
     places: Vec<Option<SocketAddr>>,
-    queue: BinaryHeap<Reverse<(Time, u64, What)>>,
-    count: u64,
+    queue: Queue<What>,
     /// What Sybils gather around.
     things: Vec<NodeId>,
     /// Malicious nodes by what they gather around; the last list is of those that gather around nothing.
@@ -98,17 +98,16 @@ impl World {
             now: Time::from_micros(1_000_000),
             rng: Rng::new(seed),
             setting,
-            hosts: HashMap::new(),
+            hosts: HashMap::default(),
             places: vec![None; setting.nodes],
-            queue: BinaryHeap::new(),
-            count: 0,
+            queue: Queue::default(),
             crowds: vec![Vec::new(); things.len() + 1],
             things,
             told: Vec::new(),
         };
         for place in 0..setting.nodes {
             let share = place as f64 / setting.nodes as f64;
-            world.at(world.now + setting.ramp.mul_f64(share), What::Join(place));
+            world.queue.push(world.now + setting.ramp.mul_f64(share), What::Join(place));
         }
         world
     }
@@ -153,17 +152,11 @@ impl World {
     /// Lets time pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
-            let Some(Reverse((at, _, what))) = self.queue.pop() else { break };
+        while let Some((at, what)) = self.queue.pop(end) {
             self.now = at;
             self.happens(what);
         }
         self.now = end;
-    }
-
-    fn at(&mut self, at: Time, what: What) {
-        self.count += 1;
-        self.queue.push(Reverse((at, self.count, what)));
     }
 
     fn happens(&mut self, what: What) {
@@ -225,7 +218,7 @@ impl World {
         let earlier = due.filter(|due| host.alarm.is_none_or(|at| *due < at));
         if let Some(due) = earlier {
             host.alarm = Some(due);
-            self.at(due, What::Timer(addr));
+            self.queue.push(due, What::Timer(addr));
         }
         sends.into_iter().for_each(|(to, datagram)| self.send(addr, to, datagram));
     }
@@ -240,7 +233,7 @@ impl World {
         let (Some(a), Some(b)) = (self.hosts.get(&from), self.hosts.get(&to)) else { return };
         if !lost {
             let at = now + a.delay(b, &mut self.rng);
-            self.at(at, What::Packet { from, to, bytes });
+            self.queue.push(at, What::Packet { from, to, bytes });
         }
     }
 
@@ -261,12 +254,12 @@ impl World {
         self.hosts.insert(addr, host);
         if kind.is_malicious() {
             self.enlist(kind, addr);
-            self.at(self.now + SHOW, What::Show(addr));
+            self.queue.push(self.now + SHOW, What::Show(addr));
         } else if let Some(median) = self.setting.median_session.filter(|_| place >= FIRST) {
             // Sessions are exponential: the median is ln 2 of the mean.
             let chance = (self.rng.below(1 << 30) + 1) as f64 / f64::from(1 << 30);
             let stay = median.mul_f64(-chance.ln() / std::f64::consts::LN_2);
-            self.at(self.now + stay, What::Leave(addr));
+            self.queue.push(self.now + stay, What::Leave(addr));
         }
         self.collect(addr);
     }
@@ -314,11 +307,11 @@ impl World {
                     .write(&mut bytes);
                 self.send(addr, to, bytes);
             }
-            self.at(self.now + SHOW * 4, What::Show(addr));
+            self.queue.push(self.now + SHOW * 4, What::Show(addr));
         } else if let Some(known) = self.crowds.last_mut().and_then(|c| c.iter_mut().find(|c| c.addr == addr))
         {
             known.id = id;
-            self.at(self.now + SHOW * 4, What::Show(addr));
+            self.queue.push(self.now + SHOW * 4, What::Show(addr));
         }
     }
 

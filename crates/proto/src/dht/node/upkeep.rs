@@ -225,8 +225,8 @@ impl Node {
         if busy || !self.upkeep.checks.is_empty() || self.table.is_empty() {
             return now + TICK + jitter;
         }
-        let stale = self.table.stalest().map(|(at, _)| at);
-        let refresh = self.table.to_refresh(&mut self.rng).map(|(at, _)| at);
+        let stale = Some(self.table.quiet_until());
+        let refresh = self.table.refresh_due();
         let caller = self.upkeep.callers.front().map(|(at, _)| *at);
         let first = [stale, refresh, caller].into_iter().flatten().min().unwrap_or(now + IDLE);
         first.clamp(now + TICK, now + IDLE) + jitter
@@ -246,8 +246,12 @@ impl Node {
         if self.calls.is_full() {
             return false;
         }
-        let stale = self.table.stalest().filter(|(due, _)| *due <= now || self.upkeep.offline);
-        if let Some((_, contact)) = stale {
+        let stale = if self.upkeep.offline {
+            self.table.stalest().map(|(_, contact)| contact)
+        } else {
+            self.table.due(now)
+        };
+        if let Some(contact) = stale {
             let method = if self.table.is_open_around(&contact.id) {
                 Method::FindNode { target: self.table.place_around(&contact.id, &mut self.rng) }
             } else {
@@ -270,8 +274,7 @@ impl Node {
         if !self.upkeep.is_joined() || self.upkeep.offline || self.jobs.has_upkeep() {
             return;
         }
-        let due = self.table.to_refresh(&mut self.rng).filter(|(due, _)| *due <= now);
-        if let Some((_, target)) = due {
+        if let Some(target) = self.table.to_refresh(now, &mut self.rng) {
             self.table.refreshed(now, &target);
             self.jobs.add(now, Goal::Upkeep { target, join: false });
         }

@@ -7,6 +7,7 @@ use crate::dht::Contact;
 use crate::dht::range::Range;
 use crate::ids::NodeId;
 use crate::time::Time;
+use crate::tracker::reach::{Scope, scope};
 
 /// A new node is asked again after so long, and later the more seldom the longer it has been there: what has lived long
 /// lives on long (Kademlia, 4.1), and who answered through the hole that its NAT made to ask us is shut by then.
@@ -14,7 +15,7 @@ pub(super) const YOUNG: Duration = Duration::from_secs(4 * 60);
 /// A node that fails so often in a row is bad (BEP 5: tried once more before it is given up).
 const BAD: u8 = 2;
 /// A node that failed is asked again after so long.
-const RETRY: Duration = Duration::from_secs(20);
+pub(super) const RETRY: Duration = Duration::from_secs(20);
 /// Questions of a node prove life only for so long after its last answer: their sender may be forged.
 const TRUST: Duration = Duration::from_secs(45 * 60);
 
@@ -29,6 +30,7 @@ pub struct Entry {
     pub fails: u8,
     /// The smoothed round trip, in microseconds.
     rtt: u32,
+    pub(super) scope: Scope,
     pub(super) host: Range,
     pub(super) site: Range,
     /// When it first answered.
@@ -49,6 +51,7 @@ impl Entry {
             fits: contact.id.fits(ip),
             fails: 0,
             rtt: micros(rtt),
+            scope: scope(ip).unwrap_or(Scope::Public),
             host: Range::host(ip),
             site: Range::site(ip),
             since: now,

@@ -16,17 +16,18 @@ mod bucket;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use self::bucket::Bucket;
 pub use self::bucket::Entry;
+use self::bucket::{Bucket, RETRY};
 use super::Contact;
 use super::id::is_local;
 use super::range::Range;
 use crate::ids::NodeId;
 use crate::rng::Rng;
 use crate::time::Time;
+use crate::tracker::reach::Scope;
 
 /// Nodes in a bucket, nodes in an answer, nodes that store a thing (BEP 5).
 pub const K: usize = 8;
@@ -45,12 +46,14 @@ pub struct Table {
     own: NodeId,
     /// Bucket n holds those who share n bits with us, the last one also those who share more.
     buckets: Vec<Bucket>,
+    /// Nobody is due for a ping before this: most looks at who is end here.
+    quiet: Time,
 }
 
 impl Table {
     /// An empty table around `own`.
     pub fn new(own: NodeId) -> Self {
-        Self { own, buckets: vec![Bucket::default()] }
+        Self { own, buckets: vec![Bucket::default()], quiet: Time::ZERO }
     }
 
     /// Our id.
@@ -127,6 +130,15 @@ impl Table {
             && self.allows(n, contact)
     }
 
+    /// A node is no longer who it was.
+    pub fn remove(&mut self, contact: &Contact) {
+        let n = self.index(&contact.id);
+        if self.buckets[n].find(&contact.id).is_some_and(|entry| entry.contact.addr == contact.addr) {
+            self.buckets[n].remove(&contact.id);
+            self.promote(n);
+        }
+    }
+
     /// A node was asked and did not answer.
     pub fn failed(&mut self, contact: &Contact) {
         let n = self.index(&contact.id);
@@ -135,6 +147,7 @@ impl Table {
             return;
         };
         entry.fails = entry.fails.saturating_add(1);
+        self.quiet = self.quiet.min(entry.due());
         if entry.is_bad() {
             bucket.remove(&contact.id);
             self.promote(n);
@@ -150,6 +163,11 @@ impl Table {
 
     /// The `count` nodes closest to `target` among those who did not fail lately, closest first.
     pub fn closest(&self, target: &NodeId, count: usize) -> Vec<Contact> {
+        self.closest_within(target, count, Scope::Loopback)
+    }
+
+    /// The same, to tell one who stands there: nodes further in than he does are none of his business.
+    pub fn closest_within(&self, target: &NodeId, count: usize, most: Scope) -> Vec<Contact> {
         let shared = self.index(target);
         // Groups, each wholly closer than the next: who shares more with the target than we do; all that are deeper;
         // then outwards.
@@ -160,7 +178,7 @@ impl Table {
             if out.len() >= count {
                 break;
             }
-            self.closest_of(group, target, count, &mut out);
+            self.closest_of(group, target, count, most, &mut out);
         }
         out
     }
@@ -170,10 +188,11 @@ impl Table {
         group: std::ops::Range<usize>,
         target: &NodeId,
         count: usize,
+        most: Scope,
         out: &mut Vec<Contact>,
     ) {
-        let good =
-            self.buckets[group].iter().flat_map(|bucket| &bucket.live).filter(|entry| entry.fails == 0);
+        let all = self.buckets[group].iter().flat_map(|bucket| &bucket.live);
+        let good = all.filter(|entry| entry.fails == 0 && entry.scope <= most);
         let mut found: Vec<_> = good.map(|e| (e.contact.id.distance(target), e.contact)).collect();
         let missing = count - out.len();
         if found.len() > missing {
@@ -186,7 +205,34 @@ impl Table {
 
     /// The node that is longest due for a ping, and when it is or was due.
     pub fn stalest(&self) -> Option<(Time, Contact)> {
-        self.iter().map(|entry| (entry.due(), entry.contact)).min()
+        self.iter()
+            .map(|entry| (entry.due(), entry))
+            .min_by_key(|(due, _)| *due)
+            .map(|(due, e)| (due, e.contact))
+    }
+
+    /// The node that is longest due for a ping, if anybody is; it is to be asked. Cheap as long as nobody is due.
+    pub fn due(&mut self, now: Time) -> Option<Contact> {
+        if self.quiet > now {
+            return None;
+        }
+        let (mut first, mut second) = (None, now + FRESH);
+        for (due, entry) in self.iter().map(|entry| (entry.due(), entry)) {
+            match first {
+                Some((least, _)) if due >= least => second = second.min(due),
+                _ => second = first.replace((due, entry)).map_or(second, |(before, _)| before),
+            }
+        }
+        let (due, contact) = first.map(|(due, entry)| (due, entry.contact))?;
+        let is_due = due <= now;
+        // Whoever is asked is not due again for a while.
+        self.quiet = if is_due { second.min(now + RETRY) } else { due };
+        is_due.then_some(contact)
+    }
+
+    /// When somebody may be due for a ping: not sooner, perhaps later.
+    pub const fn quiet_until(&self) -> Time {
+        self.quiet
     }
 
     /// Notes that a node is being asked, so that it is not due again at once.
@@ -197,11 +243,20 @@ impl Table {
         }
     }
 
-    /// The bucket that is longest due for a refresh, as a place in it, and when it is or was due. Full buckets need none.
-    pub fn to_refresh(&self, rng: &mut Rng) -> Option<(Time, NodeId)> {
+    /// A place in the bucket that is longest due for a refresh, if one is. Full buckets need none.
+    pub fn to_refresh(&self, now: Time, rng: &mut Rng) -> Option<NodeId> {
+        let (_, n) = self.least_refreshed().filter(|(due, _)| *due <= now)?;
+        Some(self.place_in(n, rng))
+    }
+
+    /// When a bucket is or was due for a refresh.
+    pub fn refresh_due(&self) -> Option<Time> {
+        self.least_refreshed().map(|(due, _)| due)
+    }
+
+    fn least_refreshed(&self) -> Option<(Time, usize)> {
         let open = self.buckets.iter().enumerate().filter(|(n, bucket)| bucket.live.len() < capacity(*n));
-        let (n, bucket) = open.min_by_key(|(_, bucket)| bucket.refresh)?;
-        Some((bucket.refresh, self.place_in(n, rng)))
+        open.map(|(n, bucket)| (bucket.refresh, n)).min()
     }
 
     /// Notes that the bucket around `place` is being refreshed.
@@ -256,6 +311,7 @@ impl Table {
         if is_full && !bucket.drop_worse(entry.fits) {
             return bucket.spare(entry);
         }
+        self.quiet = self.quiet.min(entry.due());
         bucket.live.push(entry);
     }
 
@@ -279,6 +335,7 @@ impl Table {
         while self.buckets[n].live.len() < capacity(n) {
             let Some(entry) = self.buckets[n].take_spare() else { return };
             if self.allows(n, &entry.contact) {
+                self.quiet = self.quiet.min(entry.due());
                 self.buckets[n].live.push(entry);
             }
         }
@@ -286,17 +343,24 @@ impl Table {
 
     /// Whether the rules on addresses let a node in, and nobody would have to go for it but who fails.
     fn allows(&self, n: usize, contact: &Contact) -> bool {
-        let same = same_holder(contact.addr);
-        !self.iter().any(|entry| entry.fails == 0 && same(entry)) && self.site_has_room(n, contact.addr.ip())
-    }
-
-    fn site_has_room(&self, n: usize, ip: IpAddr) -> bool {
+        let ip = contact.addr.ip();
         if is_local(ip) {
-            return true;
+            return !self.iter().any(|entry| entry.fails == 0 && entry.contact.addr == contact.addr);
         }
-        let site = Range::site(ip);
-        let of = |bucket: &Bucket| bucket.live.iter().filter(|entry| entry.site == site).count();
-        of(&self.buckets[n]) == 0 && self.buckets.iter().map(of).sum::<usize>() < MAX_SITE
+        let (host, site) = (Range::host(ip), Range::site(ip));
+        let mut neighbours = 0;
+        for (m, entry) in
+            self.buckets.iter().enumerate().flat_map(|(m, b)| b.live.iter().map(move |e| (m, e)))
+        {
+            // Who shares the host shares the site.
+            if entry.site == site {
+                if m == n || (entry.fails == 0 && entry.host == host) {
+                    return false;
+                }
+                neighbours += 1;
+            }
+        }
+        neighbours < MAX_SITE
     }
 
     /// Evicts who stands in the way of a node that answered: the same socket address under another id (BEP 45), or
