@@ -5,6 +5,7 @@
 //!
 //! It does not enforce anything: the table and lookups prefer ids that fit. Tested with the vectors of the BEP.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::ids::NodeId;
@@ -101,6 +102,34 @@ fn masked_hash<const N: usize>(mut ip: [u8; N], mask: [u8; N], random: u8) -> [u
     crc32c(&ip).to_be_bytes()
 }
 
+/// The key farthest from a place, bit by bit, without a look at all of them: who fills a store shall not make each entry
+/// cost its size.
+pub fn farthest<V>(map: &BTreeMap<NodeId, V>, from: &NodeId) -> Option<NodeId> {
+    let (mut low, mut high) = (NodeId([0; NodeId::LEN]), NodeId([0xff; NodeId::LEN]));
+    for bit in 0..NodeId::BITS as usize {
+        let (first, _) = map.range(low..=high).next()?;
+        if map.range(low..=high).next_back().is_some_and(|(last, _)| last == first) {
+            return Some(*first);
+        }
+        let (byte, mask) = (bit / 8, 0x80 >> (bit % 8));
+        // The half that differs from the place, if anybody is in it.
+        let far = |set: bool| {
+            let (mut low, mut high) = (low, high);
+            if set {
+                low.0[byte] |= mask
+            } else {
+                high.0[byte] &= !mask
+            }
+            (low, high)
+        };
+        let differs = from.0[byte] & mask == 0;
+        let half = far(differs);
+        let is_empty = map.range(half.0..=half.1).next().is_none();
+        (low, high) = if is_empty { far(!differs) } else { half };
+    }
+    Some(low)
+}
+
 /// How far apart two places are; the smaller, the closer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Distance([u8; 20]);
@@ -175,6 +204,14 @@ mod tests {
             let (a, mut rng) = (NodeId(a), Rng::new(seed));
             prop_assert_eq!(a.beside(bit, &mut rng).shared_bits(&a), bit.min(160));
             prop_assert!(a.within(bit, &mut rng).shared_bits(&a) >= bit.min(160));
+        }
+
+        #[test]
+        fn the_farthest_is_found_as_by_looking_at_all(keys: Vec<[u8; 20]>, from: [u8; 20]) {
+            let map: BTreeMap<_, _> = keys.into_iter().map(|key| (NodeId(key), ())).collect();
+            let expected = map.keys().max_by_key(|key| key.distance(&NodeId(from))).copied();
+            prop_assert_eq!(farthest(&map, &NodeId(from)), expected);
+            prop_assert_eq!(farthest(&map, &NodeId([0; 20])), map.keys().last().copied());
         }
 
         #[test]

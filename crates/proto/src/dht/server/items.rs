@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::dht::id::is_local;
+use crate::dht::id::{farthest, is_local};
 use crate::dht::item::Item;
 use crate::dht::message::code;
 use crate::dht::range::Range;
@@ -112,8 +112,7 @@ impl ItemStore {
     }
 
     fn drop_farther(&mut self, own: &NodeId, target: &NodeId) -> bool {
-        let farthest = self.items.keys().max_by_key(|key| key.distance(own)).copied();
-        let farther = farthest.filter(|key| key.distance(own) > target.distance(own));
+        let farther = farthest(&self.items, own).filter(|key| key.distance(own) > target.distance(own));
         farther.inspect(|key| self.remove(key)).is_some()
     }
 

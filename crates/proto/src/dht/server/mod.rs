@@ -3,8 +3,9 @@
 //! Spec: BEP 5, 32 (`want`), 33 (filters), 42 (`ip`), 44 (get, put), 51 (samples). Whoever asks is told where we see
 //! him. Tokens bind what is stored to an address that can receive. Answers stay within [`MAX_SENT`], but for an item
 //! that is longer, which goes with fewer nodes; an unknown question with a target is answered like find_node, as deployed
-//! nodes do. Questions by address and answers by bytes are limited (`gate`); what is above the limits gets no answer,
-//! so that forged questions are worth nothing.
+//! nodes do. Nobody is told of nodes and peers that stand further in than he does: they are of no use to him, and what
+//! is in our network is none of his business. Questions by address and answers by bytes are limited (`gate`); what is
+//! above the limits gets no answer, so that forged questions are worth nothing.
 //!
 //! Tested by rules here, and against a naive model by the fuzz target `dht_node`.
 
@@ -33,6 +34,7 @@ use crate::ids::NodeId;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::tracker::Family;
+use crate::tracker::reach::{Scope, scope};
 
 /// Client and version, in all that we say (BEP 5, BEP 20).
 pub const VERSION: &[u8; 4] = b"SA01";
@@ -63,12 +65,13 @@ pub struct ServerConfig {
 }
 
 impl Default for ServerConfig {
-    /// 20 KB/s of answers: some ten times what a node is asked for in the mainline DHT.
+    /// 20 KB/s of answers: some ten times what a node is asked for in the mainline DHT. No address gets more than a quarter
+    /// of that, with the longest answers there are.
     fn default() -> Self {
         Self {
             peers: PeerLimits::default(),
             items: ItemLimits::default(),
-            queries: 20,
+            queries: 5,
             slots: 1024,
             rate: Some(20_000),
         }
@@ -227,7 +230,7 @@ impl Server {
         let token = self.tokens.issue(now, from.ip(), &info_hash);
         let filters = if scrape { 2 * (FILTER_LEN + 12) } else { 0 };
         let room = MAX_SENT.saturating_sub(OVERHEAD + nodes.len() + filters);
-        let compact = self.compact_peers(&info_hash, Family::of(from.ip()), room, noseed);
+        let compact = self.compact_peers(&info_hash, from.ip(), room, noseed);
         let values = (!compact.is_empty()).then_some(Peers::Compact(&compact, Family::of(from.ip())));
         let filters = if scrape { self.peers.filters(now, &info_hash) } else { None };
         let (seeds, peers) = filters.map(|(seeds, peers)| (&seeds.0, &peers.0)).unzip();
@@ -235,11 +238,12 @@ impl Server {
         pen.say(Response { token: Some(&token), values, seeds, peers, ..response });
     }
 
-    /// Peers that take at most `room` bytes in a list.
-    fn compact_peers(&mut self, info_hash: &NodeId, family: Family, room: usize, noseed: bool) -> Vec<u8> {
+    /// Peers for who asks from `ip` that take at most `room` bytes in a list.
+    fn compact_peers(&mut self, info_hash: &NodeId, ip: IpAddr, room: usize, noseed: bool) -> Vec<u8> {
+        let family = Family::of(ip);
         // "6:" or "18:" stands before each.
         let each = family.peer_len() + if family == Family::V4 { 2 } else { 3 };
-        let peers = self.peers.sample(info_hash, room / each, noseed, &mut self.rng);
+        let peers = self.peers.sample(info_hash, ip, room / each, noseed, &mut self.rng);
         let mut compact = Vec::with_capacity(peers.len() * family.peer_len());
         peers.iter().for_each(|peer| push_addr(&mut compact, *peer));
         compact
@@ -315,10 +319,11 @@ impl Nodes {
     fn near(asked: &Asked<'_>, want: Want, target: &NodeId, count: usize) -> Self {
         let over_v4 = asked.from.is_ipv4();
         let plain = want == Want::default();
+        let most = scope(asked.from.ip()).unwrap_or(Scope::Public);
         let of = |v4: bool, wanted: bool| {
             let own_family = v4 == over_v4;
             let table = if own_family { Some(asked.table) } else { asked.other };
-            table.filter(|_| wanted || (plain && own_family)).map(|table| compact(table, target, count))
+            table.filter(|_| wanted || (plain && own_family)).map(|table| compact(table, target, count, most))
         };
         Self { v4: of(true, want.v4), v6: of(false, want.v6) }
     }
@@ -332,8 +337,8 @@ impl Nodes {
     }
 }
 
-fn compact(table: &Table, target: &NodeId, count: usize) -> Vec<u8> {
-    let closest = table.closest(target, count);
+fn compact(table: &Table, target: &NodeId, count: usize, most: Scope) -> Vec<u8> {
+    let closest = table.closest_within(target, count, most);
     let mut out = Vec::with_capacity(closest.len() * 38);
     closest.iter().for_each(|node| push_node(&mut out, node));
     out

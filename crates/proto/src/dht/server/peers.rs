@@ -8,15 +8,16 @@
 //! Tested by rules, and against a naive model by the fuzz target `dht_node`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::dht::bloom::Filter;
-use crate::dht::id::is_local;
+use crate::dht::id::{farthest, is_local};
 use crate::dht::range::Range;
 use crate::ids::NodeId;
 use crate::rng::Rng;
 use crate::time::Time;
+use crate::tracker::reach::may_name;
 
 /// How long a peer is kept: twice what clients leave between two announces.
 pub const PEER_LIFE: Duration = Duration::from_secs(30 * 60);
@@ -115,11 +116,19 @@ impl PeerStore {
         true
     }
 
-    /// At most `count` peers of a torrent, from a random place on; rather no seeds, if so wanted (BEP 33).
-    pub fn sample(&self, torrent: &NodeId, count: usize, noseed: bool, rng: &mut Rng) -> Vec<SocketAddr> {
+    /// At most `count` peers of a torrent that one at `asker` may be told of, from a random place on; rather no seeds, if
+    /// so wanted (BEP 33).
+    pub fn sample(
+        &self,
+        torrent: &NodeId,
+        asker: IpAddr,
+        count: usize,
+        noseed: bool,
+        rng: &mut Rng,
+    ) -> Vec<SocketAddr> {
         let Some(swarm) = self.swarms.get(torrent) else { return Vec::new() };
         let (early, late) = swarm.peers.split_at(rng.index(swarm.peers.len()));
-        let turned = || late.iter().chain(early);
+        let turned = || late.iter().chain(early).filter(|peer| may_name(asker, peer.addr.ip()));
         let first = turned().filter(|peer| !(noseed && peer.seed));
         let second = turned().filter(|peer| noseed && peer.seed);
         first.chain(second).take(count).map(|peer| peer.addr).collect()
@@ -168,9 +177,7 @@ impl PeerStore {
 
     /// Drops the torrent farthest from us, if it is farther than this one.
     fn drop_farther(&mut self, own: &NodeId, torrent: &NodeId) -> bool {
-        let Some(farthest) = self.swarms.keys().max_by_key(|key| key.distance(own)).copied() else {
-            return false;
-        };
+        let Some(farthest) = farthest(&self.swarms, own) else { return false };
         if farthest.distance(own) <= torrent.distance(own) {
             return false;
         }
@@ -246,7 +253,7 @@ mod tests {
     }
 
     fn all(store: &PeerStore, torrent: u8) -> Vec<SocketAddr> {
-        let mut all = store.sample(&NodeId([torrent; 20]), 100, false, &mut Rng::new(1));
+        let mut all = store.sample(&NodeId([torrent; 20]), addr(0).ip(), 100, false, &mut Rng::new(1));
         all.sort();
         all
     }
@@ -287,9 +294,9 @@ mod tests {
         let (mut store, key) = (PeerStore::new(PeerLimits::default()), NodeId([1; 20]));
         (0..20).for_each(|n| _ = store.announce(at(0), &OWN, key, addr(n * 256), n % 2 == 0));
         let mut rng = Rng::new(3);
-        let sample = store.sample(&key, 10, true, &mut rng);
+        let sample = store.sample(&key, addr(0).ip(), 10, true, &mut rng);
         assert!(sample.len() == 10 && sample.iter().all(|a| a.ip() != addr(0).ip()));
-        assert_eq!(store.sample(&key, 100, true, &mut rng).len(), 20);
+        assert_eq!(store.sample(&key, addr(0).ip(), 100, true, &mut rng).len(), 20);
         let (seeds, peers) = store.filters(at(1), &key).unwrap();
         assert!((seeds.estimate() - 10.0).abs() < 1.0 && (peers.estimate() - 10.0).abs() < 1.0);
         assert!(store.filters(at(1), &OWN).is_none());

@@ -1,6 +1,7 @@
 use super::*;
 use crate::bencode;
 use crate::dht::Contact;
+use crate::dht::contact::read_nodes;
 use crate::dht::message::{MAX_READ, Signed, parse};
 
 fn at(secs: u64) -> Time {
@@ -187,4 +188,52 @@ fn a_sample_says_how_many_there_are_and_when_it_changes() {
     assert_eq!(read(&answer).sample, Some(Sample { hashes: &[], interval: 200, num: 1 }));
     let answer = world.plain(302, v4(1), Method::SampleInfohashes { target: TORRENT });
     assert_eq!(read(&answer).sample, Some(Sample { hashes: &TORRENT.0, interval: 300, num: 1 }));
+}
+
+#[test]
+fn nobody_is_told_who_stands_further_in_than_he_does() {
+    let mut world = World::new();
+    let inner: [SocketAddr; 3] = [
+        "10.1.2.3:1000".parse().unwrap(),
+        "127.0.0.1:1000".parse().unwrap(),
+        "127.0.0.1:1001".parse().unwrap(),
+    ];
+    for (n, addr) in inner.into_iter().enumerate() {
+        let id = TORRENT.beside(150 + n as u32, &mut Rng::new(3));
+        world.tables[0].answered(at(1), Contact { id, addr }, Duration::from_millis(1));
+        let token = world.token(2, addr, TORRENT);
+        world.announce(2, addr, &token, false);
+    }
+    let mut told = |from: &str| {
+        let from = from.parse().unwrap();
+        let find = world.plain(3, from, Method::FindNode { target: TORRENT });
+        let nodes = read_nodes(read(&find).nodes.unwrap(), Family::V4);
+        let nodes = nodes.filter(|node| inner.contains(&node.addr)).count();
+        let found = world.plain(3, from, GET_PEERS);
+        (nodes, read(&found).values.map_or(0, |values| values.iter().count()))
+    };
+    assert_eq!(told("8.8.8.8:1"), (0, 0));
+    assert_eq!(told("192.168.1.1:1"), (1, 1));
+    assert_eq!(told("127.0.0.1:2"), (3, 2), "of one address and port there is one peer");
+}
+
+#[test]
+fn one_who_floods_leaves_others_most_of_the_answers() {
+    let mut world = World::new();
+    (0..200).for_each(|n| {
+        let token = world.token(1, v4(n), TORRENT);
+        world.announce(1, v4(n), &token, false);
+    });
+    let long = world.plain(2, v4(1), GET_PEERS).len();
+    let mut given = 0;
+    // A hundred questions a second for a minute.
+    for n in 0..6000u64 {
+        let now = at(10) + Duration::from_millis(10 * n);
+        given += usize::from(world.server.admits(now, v4(7).ip()) && world.server.affords(now, long));
+    }
+    assert!((250..400).contains(&given), "{given}");
+    let now = at(70);
+    let others =
+        (1000..1015).filter(|n| world.server.admits(now, v4(*n).ip()) && world.server.affords(now, long));
+    assert_eq!(others.count(), 15);
 }
