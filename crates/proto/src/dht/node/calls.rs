@@ -97,6 +97,13 @@ impl<P: Copy> Calls<P> {
             .collect()
     }
 
+    /// Drops questions, so that their answers are nobody's.
+    pub(super) fn drop_all(&mut self, gone: impl Fn(&P) -> bool) {
+        let gone: Vec<_> =
+            self.open.iter().filter(|(_, call)| gone(&call.purpose)).map(|(t, c)| (*t, *c)).collect();
+        gone.iter().for_each(|(transaction, call)| self.forget(*transaction, call));
+    }
+
     /// The next whose time is over.
     pub(super) fn late(&mut self, now: Time) -> Option<Late<P>> {
         let (at, transaction) = self.timers.first().copied().filter(|(at, _)| *at <= now)?;

@@ -2,6 +2,9 @@
 //!
 //! A job waits until it is due, there is room for another lookup and somebody is known to ask. Its run is one lookup,
 //! then perhaps a round of stores. Announces are jobs that come due again.
+//!
+//! Who waits for an answer goes first, then announces that never ran, then those that come due again; a quarter of the
+//! room is kept for the first, three eighths are the most for the last. So ten thousand torrents hold up nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,8 +22,11 @@ use crate::time::Time;
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// An announce that nobody took is made again after so long, and twice as long each time.
 const RETRY: Duration = Duration::from_secs(60);
-/// Announces that come due again and run at once; the rest of the room is for people who wait.
-const MAX_REPEATS: usize = 6;
+/// For so many announces there is room for one lookup more: ten thousand, each a quarter of an hour apart, are eleven a
+/// second, and a lookup with its stores takes a second or two.
+const CROWD: usize = 256;
+/// Most such lookups.
+const MAX_EXTRA: usize = 64;
 
 /// What a job is for.
 #[derive(Clone, Debug)]
@@ -46,9 +52,19 @@ pub(super) struct Job {
     due: Option<Time>,
     /// Runs that came to nothing, in a row.
     failed: u32,
-    /// Whether it ran before.
-    repeat: bool,
+    rank: Rank,
     pub(super) run: Option<Box<Run>>,
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    /// Somebody waits, or the node's own upkeep.
+    Wait = 0,
+    /// An announce that never ran.
+    First = 1,
+    /// An announce that ran before.
+    Again = 2,
 }
 
 /// A run of a job.
@@ -171,27 +187,38 @@ impl Goal {
     const fn is_upkeep(&self) -> bool {
         matches!(self, Self::Upkeep { .. })
     }
+
+    const fn is_announce(&self) -> bool {
+        matches!(self, Self::Announce(_))
+    }
 }
 
 /// All jobs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jobs {
     jobs: BTreeMap<Op, Job>,
-    queue: BTreeSet<(Time, Op)>,
+    /// Those that wait, by rank.
+    queues: [BTreeSet<(Time, Op)>; 3],
+    /// How many run, by rank.
+    running: [usize; 3],
     next: u64,
-    running: usize,
-    repeating: usize,
+    announces: usize,
     upkeep: usize,
 }
 
 impl Jobs {
-    pub(super) fn add(&mut self, now: Time, goal: Goal) -> Op {
-        let op = Op(self.next);
+    /// A name that was not used before.
+    pub(super) fn name(&mut self) -> Op {
         self.next += 1;
-        self.queue.insert((now, op));
-        self.upkeep += usize::from(goal.is_upkeep());
-        let job = Job { goal, since: now, due: Some(now), failed: 0, repeat: false, run: None };
-        self.jobs.insert(op, job);
+        Op(self.next - 1)
+    }
+
+    pub(super) fn add(&mut self, now: Time, goal: Goal) -> Op {
+        let op = self.name();
+        let rank = if goal.is_announce() { Rank::First } else { Rank::Wait };
+        self.count(&goal);
+        let job = Job { goal, since: now, due: None, failed: 0, rank, run: None };
+        self.put(op, job, now);
         op
     }
 
@@ -200,9 +227,9 @@ impl Jobs {
     }
 
     pub(super) fn remove(&mut self, op: Op) -> Option<Job> {
-        let mut job = self.jobs.remove(&op)?;
+        let job = self.take(op)?;
+        self.announces -= usize::from(job.goal.is_announce());
         self.upkeep -= usize::from(job.goal.is_upkeep());
-        self.stop(op, &mut job);
         Some(job)
     }
 
@@ -212,35 +239,35 @@ impl Jobs {
 
     /// When the next job is due, if there is room for it.
     pub(super) fn deadline(&self, room: usize) -> Option<Time> {
-        self.ready(room).map(|(at, _)| at)
+        self.ready(room).map(|(_, (at, _))| at).min()
     }
 
     /// Takes the next job that is due, to be run.
     pub(super) fn take_due(&mut self, now: Time, room: usize) -> Option<Op> {
-        let (at, op) = self.ready(room).filter(|(at, _)| *at <= now)?;
-        self.queue.remove(&(at, op));
-        let job = self.jobs.get_mut(&op)?;
-        job.due = None;
-        self.running += 1;
-        self.repeating += usize::from(job.repeat);
+        let (rank, (at, op)) = self.ready(room).find(|(_, (at, _))| *at <= now)?;
+        self.queues[rank].remove(&(at, op));
+        self.running[rank] += 1;
+        self.jobs.get_mut(&op)?.due = None;
         Some(op)
     }
 
-    /// The first in the queue that may run: what people wait for is not held up by what comes due again.
-    fn ready(&self, room: usize) -> Option<(Time, Op)> {
-        if self.running >= room {
-            return None;
-        }
-        let repeats = self.repeating < MAX_REPEATS.min(room);
-        let may = |op: &Op| repeats || self.jobs.get(op).is_some_and(|job| !job.repeat);
-        // New jobs are due at once, and repeats stand behind one another: look no further than some of them.
-        self.queue.iter().take(64).find(|(_, op)| may(op)).copied()
+    /// The first of each rank that has room, by rank.
+    fn ready(&self, room: usize) -> impl Iterator<Item = (usize, (Time, Op))> {
+        let extra = (self.announces / CROWD).min(MAX_EXTRA);
+        let room = if room == 0 { 0 } else { room + extra };
+        let [waiting, first, again] = self.running;
+        let has_room = waiting + first + again < room;
+        let for_announces = has_room && first + again < (room * 3).div_ceil(4);
+        let open = [has_room, for_announces, for_announces && again < (room * 3).div_ceil(8)];
+        let first =
+            move |rank: usize| self.queues[rank].first().filter(|_| open[rank]).map(|job| (rank, *job));
+        (0..3).filter_map(first)
     }
 
     /// Ends a run. Returns when the job runs again, if it does; else it is gone.
     pub(super) fn finish(&mut self, now: Time, op: Op, stored: bool, jitter: Duration) -> Option<Time> {
         let mut job = self.remove(op)?;
-        if !matches!(job.goal, Goal::Announce(_)) {
+        if !job.goal.is_announce() {
             return None;
         }
         job.failed = if stored { 0 } else { job.failed.saturating_add(1) };
@@ -249,49 +276,50 @@ impl Jobs {
             n => (RETRY * 2u32.pow(n.min(5) - 1)).min(ANNOUNCE_INTERVAL),
         };
         let due = now + wait;
-        job.repeat = true;
+        job.rank = Rank::Again;
+        self.count(&job.goal);
         self.put(op, job, due);
         Some(due)
     }
 
     /// Makes announces due that nobody took, for there is a network again.
     pub(super) fn hurry(&mut self, now: Time) {
-        let late: Vec<(Time, Op)> = self
-            .queue
-            .iter()
-            .filter(|(at, op)| *at > now && self.jobs.get(op).is_some_and(|job| job.failed > 0))
-            .copied()
-            .collect();
-        for (at, op) in late {
-            self.queue.remove(&(at, op));
-            self.queue.insert((now, op));
-            if let Some(job) = self.jobs.get_mut(&op) {
-                job.due = Some(now);
+        let late = |job: &Job| job.failed > 0 && job.due.is_some_and(|due| due > now);
+        let late: Vec<Op> = self.jobs.iter().filter(|(_, job)| late(job)).map(|(op, _)| *op).collect();
+        for op in late {
+            if let Some(job) = self.take(op) {
+                self.put(op, job, now);
             }
         }
     }
 
     /// Jobs that have waited to run since before `before`, bar announces, which wait on.
     pub(super) fn waiting_since(&self, before: Time) -> Vec<Op> {
-        let waits =
-            |job: &Job| job.due.is_some() && job.since <= before && !matches!(job.goal, Goal::Announce(_));
+        let waits = |job: &Job| job.due.is_some() && job.since <= before && !job.goal.is_announce();
         self.jobs.iter().filter(|(_, job)| waits(job)).map(|(op, _)| *op).collect()
     }
 
+    fn count(&mut self, goal: &Goal) {
+        self.announces += usize::from(goal.is_announce());
+        self.upkeep += usize::from(goal.is_upkeep());
+    }
+
+    /// Puts a job in its queue.
     fn put(&mut self, op: Op, mut job: Job, due: Time) {
         job.due = Some(due);
-        self.queue.insert((due, op));
+        self.queues[job.rank as usize].insert((due, op));
         self.jobs.insert(op, job);
     }
 
-    fn stop(&mut self, op: Op, job: &mut Job) {
+    /// Takes a job out, whether it waits or runs.
+    fn take(&mut self, op: Op) -> Option<Job> {
+        let mut job = self.jobs.remove(&op)?;
+        let rank = job.rank as usize;
         match job.due.take() {
-            Some(due) => drop(self.queue.remove(&(due, op))),
-            None => {
-                self.running -= 1;
-                self.repeating -= usize::from(job.repeat);
-            }
+            Some(due) => drop(self.queues[rank].remove(&(due, op))),
+            None => self.running[rank] -= 1,
         }
         job.run = None;
+        Some(job)
     }
 }

@@ -119,11 +119,19 @@ impl Node {
 
     /// Begins something. Exactly one [`Output::Done`] follows, unless it is cancelled.
     pub fn start(&mut self, now: Time, ask: Ask) -> Op {
-        let ping = if let Ask::Ping { addr } = ask { Some(addr) } else { None };
-        let op = self.jobs.add(now, Goal::Once(ask));
-        if let Some(addr) = ping {
-            self.jobs.remove(op);
+        match ask {
+            Ask::Ping { addr } => self.ping(now, addr),
+            ask => self.jobs.add(now, Goal::Once(ask)),
+        }
+    }
+
+    /// An address that no node of ours can have, and one too many, end at once.
+    fn ping(&mut self, now: Time, addr: SocketAddr) -> Op {
+        let op = self.jobs.name();
+        if self.is_ours(addr) && !self.calls.is_full() {
             self.ask(now, addr, None, Purpose::Ping(op), Method::Ping);
+        } else {
+            self.end_ping(op, None, Duration::ZERO);
         }
         op
     }
@@ -136,7 +144,9 @@ impl Node {
 
     /// Nothing more is said of it.
     pub fn cancel(&mut self, op: Op) {
-        self.jobs.remove(op);
+        if self.jobs.remove(op).is_none() {
+            self.calls.drop_all(|purpose| matches!(purpose, Purpose::Ping(other) if *other == op));
+        }
     }
 
     /// Takes what happened.
@@ -313,6 +323,9 @@ impl Node {
         self.counts.answered += 1;
         self.calls.timing.sample(rtt);
         let contact = Contact { id: response.id, addr: from };
+        // Whoever changed his id has given up the place that he had by the old one (BEP 45), whether he gets another or not.
+        let old = call.id.filter(|id| *id != contact.id);
+        old.into_iter().for_each(|id| self.table.remove(&Contact { id, addr: from }));
         self.table.answered(now, contact, rtt);
         if self.upkeep.heard(now) {
             self.jobs.hurry(now);

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::jobs::Jobs;
 use super::*;
 use crate::dht::dual::Dht;
 use crate::dht::item::{Item, immutable_target};
@@ -122,7 +123,7 @@ fn who_announces_is_found_as_long_as_it_does() {
     let mut net = Net::new(40, v4);
     net.run(120);
     let least = net.nodes.values().map(|node| node.table().len()).min();
-    assert!(net.nodes.values().all(|node| node.is_joined()) && least > Some(16), "{least:?}");
+    assert!(net.nodes.values().all(|node| node.is_joined()) && least >= Some(16), "{least:?}");
     let now = net.now;
     let announced = net.node(7).announce(now, announce(4000));
     net.run(5);
@@ -342,4 +343,102 @@ fn whoever_asks_too_often_gets_no_answer_and_that_is_counted() {
     assert_eq!((counts.questions, counts.limited), (1100, 21));
     // Answers without nodes have some 70 bytes, and headers.
     assert!((40..60).contains(&counts.answers()), "{counts:?}");
+}
+
+#[test]
+fn a_ping_that_was_cancelled_or_cannot_be_sent_is_bounded() {
+    let mut node = Node::new(Config::new(Family::V4), 1, Time::ZERO);
+    let cancelled = node.start(Time::ZERO, Ask::Ping { addr: v4(1) });
+    node.cancel(cancelled);
+    let foreign = node.start(Time::ZERO, Ask::Ping { addr: v6(1) });
+    (0..5000).for_each(|n| _ = node.start(Time::ZERO, Ask::Ping { addr: v4(n) }));
+    let mut said = Vec::new();
+    for secs in 0..30 {
+        node.handle(Time::ZERO + Duration::from_secs(secs), Input::Timer);
+        said.extend(std::iter::from_fn(|| node.poll()));
+    }
+    let ended =
+        |op: Op| said.iter().filter(|o| matches!(o, Output::Done { op: other, .. } if *other == op)).count();
+    assert_eq!((ended(cancelled), ended(foreign)), (0, 1));
+    assert!((1..5000).all(|n| ended(Op(foreign.0 + n)) == 1), "each ends once");
+    let sent = |o: &Output| matches!(o, Output::Send { to, .. } if to.is_ipv4());
+    assert!(said.iter().filter(|o| sent(o)).count() <= MAX_CALLS + 1);
+    assert!(!said.iter().any(|o| matches!(o, Output::Send { to, .. } if to.is_ipv6())));
+}
+
+/// Ends whatever asks, as somebody who answers under such an id.
+fn answer_as(node: &mut Node, now: Time, id: impl Fn(SocketAddr) -> Option<NodeId>) -> Vec<SocketAddr> {
+    let mut asked = Vec::new();
+    while let Some(output) = node.poll() {
+        let Output::Send { to, datagram } = output else { continue };
+        asked.push(to);
+        let Some(id) = id(to) else { continue };
+        let transaction = parse(&datagram).unwrap().transaction;
+        let body = Body::Response(Response::new(id));
+        let mut bytes = Vec::new();
+        Message { transaction, version: None, ip: None, read_only: false, body }.write(&mut bytes);
+        node.handle(now + Duration::from_millis(20), Input::Datagram { from: to, bytes: &bytes });
+    }
+    asked
+}
+
+#[test]
+fn who_answers_under_an_id_that_is_taken_loses_his_place() {
+    let mut node = Node::new(Config::new(Family::V4), 1, Time::ZERO);
+    let own = node.id();
+    (1..4).for_each(|n| node.hint(Time::ZERO, v4(n)));
+    let id = |n: u8| NodeId([n * 60; 20]);
+    let mut now = Time::ZERO;
+    // The second takes our id later, the third that of the first.
+    let honest =
+        |to: SocketAddr| [(v4(1), id(1)), (v4(2), id(2)), (v4(3), id(3))].into_iter().find(|(a, _)| *a == to);
+    let thieves =
+        |to: SocketAddr| [(v4(1), id(1)), (v4(2), own), (v4(3), id(1))].into_iter().find(|(a, _)| *a == to);
+    let mut asked = Vec::new();
+    for secs in 0..3600 {
+        now = Time::ZERO + Duration::from_secs(secs);
+        node.handle(now, Input::Timer);
+        let who = answer_as(&mut node, now, |to| {
+            if secs < 10 { honest(to) } else { thieves(to) }.map(|(_, id)| id)
+        });
+        if secs == 9 {
+            assert_eq!(node.table().len(), 3);
+        } else if secs > 1800 {
+            asked.extend(who);
+        }
+    }
+    let known: Vec<_> = node.table().iter().map(|entry| entry.contact).collect();
+    assert_eq!(known, [Contact { id: id(1), addr: v4(1) }], "at {now:?}");
+    assert!(!asked.contains(&v4(3)), "and is asked no more");
+}
+
+#[test]
+fn who_waits_is_not_held_up_by_announces() {
+    let (mut jobs, room) = (Jobs::default(), 16);
+    let at = |secs| Time::ZERO + Duration::from_secs(secs);
+    let added: Vec<Op> = (0..10_000).map(|n| jobs.add(at(0), Goal::Announce(announce(n)))).collect();
+    let wait = |jobs: &mut Jobs, secs| {
+        while jobs.take_due(at(secs), room).is_some() {}
+        let op = jobs.add(at(secs), Goal::Once(find_peers()));
+        assert_eq!(jobs.take_due(at(secs), room), Some(op));
+        assert!(jobs.finish(at(secs), op, false, Duration::ZERO).is_none());
+    };
+    wait(&mut jobs, 1);
+    // All have run once, and come due again together.
+    for op in added {
+        jobs.finish(at(1), op, true, Duration::ZERO);
+        jobs.take_due(at(1), room);
+    }
+    wait(&mut jobs, 5000);
+    // Each takes two seconds: all are made again within their half hour.
+    let mut secs = 5000;
+    let mut running = Vec::new();
+    while jobs.deadline(room).is_some_and(|due| due <= at(secs)) || !running.is_empty() {
+        running.extend(std::iter::from_fn(|| jobs.take_due(at(secs), room)));
+        secs += 2;
+        running.drain(..).for_each(|op| _ = jobs.finish(at(secs), op, true, Duration::ZERO));
+        assert!(secs < 5000 + 1200, "too slow");
+    }
+    let late = jobs.waiting_since(at(9999));
+    assert!(late.is_empty());
 }
