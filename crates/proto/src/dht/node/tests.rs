@@ -337,10 +337,10 @@ fn whoever_asks_too_often_gets_no_answer_and_that_is_counted() {
     };
     let answers: usize = (0..100).map(|_| ask(&mut node, far(1))).sum();
     assert_eq!(answers as u64, node.counts().answers());
-    assert_eq!(node.counts().limited, 20);
+    assert_eq!(node.counts().limited, 80);
     (0..1000).for_each(|n| _ = ask(&mut node, far(n)));
     let counts = node.counts();
-    assert_eq!((counts.questions, counts.limited), (1100, 21));
+    assert_eq!((counts.questions, counts.limited), (1100, 81));
     // Answers without nodes have some 70 bytes, and headers.
     assert!((40..60).contains(&counts.answers()), "{counts:?}");
 }

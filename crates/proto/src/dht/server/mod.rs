@@ -81,8 +81,8 @@ impl Default for ServerConfig {
 impl ServerConfig {
     /// For a public node, which strangers begin with: `rate` bytes of answers a second.
     ///
-    /// One address is given no more than by any node, since what it is told may go to a forged sender: 20 answers a second
-    /// are 12 KB. But as many as ask at once need slots of their own (1 MiB), lest they be held for one. The stores stay
+    /// One address is given no more than by any node, since what it is told may go to a forged sender: 5 answers a second
+    /// are 3 KB. But as many as ask at once need slots of their own (1 MiB), lest they be held for one. The stores stay
     /// as they are: announces go to who is closest, and a public node is no closer than others.
     pub fn public(rate: u64) -> Self {
         Self { slots: 65_536, rate: Some(rate), ..Self::default() }
