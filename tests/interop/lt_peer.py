@@ -23,7 +23,7 @@ def open_session(upload_limit, settings):
         "enable_natpmp": False, "enable_incoming_utp": False, "enable_outgoing_utp": False,
         "allow_multiple_connections_per_ip": True, "upload_rate_limit": upload_limit,
         "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification
-        | lt.alert.category_t.tracker_notification | lt.alert.category_t.peer_log_notification,
+        | lt.alert.category_t.tracker_notification,
         **settings,
     })
     if upload_limit:  # by default no limit holds for peers on a private network
