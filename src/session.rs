@@ -14,7 +14,7 @@ use crate::ui::json::{Metadata, Tracker};
 use crate::ui::{Event, Progress, Ui};
 
 /// Ports tried in turn where the user names none: BitTorrent's customary ones.
-const PORTS: std::ops::RangeInclusive<u16> = 6881..=6999;
+pub(crate) const PORTS: std::ops::RangeInclusive<u16> = 6881..=6999;
 
 /// What the engine speaks today.
 const TRANSPORTS: &[&str] = &["tcp"];
@@ -82,7 +82,7 @@ fn refused(error: StartError) -> anyhow::Error {
 }
 
 /// Where the platform wants state to be kept; `None` if it does not say.
-fn default_state_dir() -> Option<PathBuf> {
+pub(crate) fn default_state_dir() -> Option<PathBuf> {
     let from = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = if cfg!(windows) {
         from("LOCALAPPDATA")

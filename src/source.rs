@@ -68,6 +68,11 @@ impl Source {
         matches!(self, Self::Torrent(_))
     }
 
+    /// Whether its peers are to be found through its trackers only.
+    pub(crate) fn is_private(&self) -> bool {
+        matches!(self, Self::Torrent(metainfo) if metainfo.info.private())
+    }
+
     /// The peers that a link names (`x.pe`).
     pub(crate) fn peers(&self) -> Vec<Host> {
         match self {

@@ -1,6 +1,7 @@
 //! The arguments: one definition that parsing, help, man pages and shell completions come from.
 
 mod announce;
+mod dht;
 mod hub;
 mod local;
 mod net;
@@ -10,6 +11,9 @@ mod values;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub(crate) use announce::{Announce, Reach};
+pub(crate) use dht::{
+    BareNode, Dht, DhtCommand, DhtNet, Find, GetItem, Peers, Ping, Place, PutItem, Sample, Target, hex_32,
+};
 pub(crate) use hub::Hub;
 pub(crate) use local::{Check, Completions, Create, Format, Man, Show};
 pub(crate) use net::Net;
@@ -75,6 +79,7 @@ pub(crate) enum Command {
     Get(Get),
     Send(Send),
     Announce(Announce),
+    Dht(Box<Dht>),
     Hub(Box<Hub>),
     Completions(Completions),
     Man(Man),

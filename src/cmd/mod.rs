@@ -4,6 +4,7 @@ mod announce;
 mod check;
 mod completions;
 mod create;
+mod dht;
 mod get;
 mod hub;
 mod man;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, ui: &mut Ui) -> Outcome {
         Command::Get(args) => on_runtime(get::run(args, ui)),
         Command::Send(args) => on_runtime(send::run(args, ui)),
         Command::Announce(args) => on_runtime(announce::run(args, ui)),
+        Command::Dht(args) => on_runtime(dht::run(*args, ui)),
         Command::Hub(args) => on_runtime(hub::run(*args, ui)),
         Command::Completions(args) => completions::run(&args, ui),
         Command::Man(args) => man::run(&args, ui),
