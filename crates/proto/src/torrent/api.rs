@@ -11,9 +11,7 @@ use crate::metainfo::{Info, MetainfoError};
 use crate::peer::{Command, Departure, Event, Violation};
 use crate::time::Time;
 
-use super::metadata::MetadataProgress;
 pub use super::priority::Priority;
-use super::sources::Sources;
 
 /// Settings of one torrent. They do not change while it runs, but for the selection.
 #[derive(Clone, Debug)]
@@ -290,6 +288,8 @@ pub enum TorrentEvent {
         /// Client and version.
         client: String,
     },
+    /// A peer has a DHT node there (BEP 5); at most one of each peer. Not to be told to the DHT of a private torrent.
+    DhtNode(SocketAddr),
     /// A peer is gone, or a connection ended before its handshake was done.
     PeerLeft {
         /// Which.
@@ -335,10 +335,6 @@ pub struct Stats {
     pub connections: u32,
     /// Known addresses.
     pub candidates: u32,
-    /// Who told us of them.
-    pub sources: Sources,
-    /// How far the info dictionary is, while it is fetched from somebody.
-    pub metadata: Option<MetadataProgress>,
     /// Hosts that were banned so far.
     pub banned: u32,
 }

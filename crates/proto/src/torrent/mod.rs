@@ -41,7 +41,6 @@ mod seeding;
 mod selection;
 mod serve;
 mod slots;
-mod sources;
 mod standpoint;
 mod superseed;
 #[cfg(test)]
@@ -65,7 +64,6 @@ use choker::Choker;
 use hashes::Hashes;
 use leaves::Leaves;
 use metadata::Metadata;
-pub use metadata::MetadataProgress;
 use naming::Naming;
 use peer::Peer;
 use picker::Picker;
@@ -73,7 +71,6 @@ use priority::Priorities;
 use rate::Rate;
 use roster::Roster;
 use slots::Slots;
-pub use sources::Sources;
 
 use crate::bitfield::Bitfield;
 use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey};
@@ -277,10 +274,19 @@ impl<B> Torrent<B> {
             Event::MetadataRequest(piece) => self.on_metadata_request(key, piece),
             Event::MetadataData { piece, data, .. } => self.on_metadata(key, piece, data),
             Event::MetadataReject(piece) => self.on_metadata_reject(key, piece),
-            // A suggestion is no reason to leave the rarest; the DHT is not ours.
             Event::HaveNone => self.consider(key),
-            Event::Suggest(_) | Event::Port(_) => {}
+            Event::Port(port) => self.on_dht_port(key, port),
+            // A suggestion is no reason to leave the rarest.
+            Event::Suggest(_) => {}
         }
+    }
+
+    /// A peer has a DHT node. The first word counts: who says more would have us call its ports one by one.
+    fn on_dht_port(&mut self, key: PeerKey, port: u16) {
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| port != 0 && !peer.told_node) else { return };
+        peer.told_node = true;
+        let addr = SocketAddr::new(peer.addr.ip(), port);
+        self.tell(TorrentEvent::DhtNode(addr));
     }
 
     fn run_timers(&mut self) {
@@ -346,8 +352,6 @@ impl<B> Torrent<B> {
             seeds: active().filter(|p| p.is_seed()).count() as u32,
             connections: (self.peers.len() + self.roster.connecting()) as u32,
             candidates: self.roster.len() as u32,
-            sources: self.roster.sources(),
-            metadata: self.metadata.as_ref().and_then(Metadata::progress),
             banned: self.banned,
         }
     }

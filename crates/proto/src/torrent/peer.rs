@@ -116,6 +116,8 @@ pub(super) struct Peer {
     pub(super) extended: Extended,
     /// Where it listens, if we did not connect to it there.
     pub(super) listens: Option<SocketAddr>,
+    /// It said where its DHT node is.
+    pub(super) told_node: bool,
     /// When it last said anything.
     pub(super) heard: Time,
     /// What its place is worth.
@@ -178,6 +180,7 @@ impl Peer {
             closing: None,
             extended: Extended::default(),
             listens: None,
+            told_node: false,
             heard: now,
             seat: Seat::new(now),
             told: Told::new(now),

@@ -140,6 +140,21 @@ fn is_complete(out: &[Out]) -> bool {
 }
 
 #[test]
+fn the_first_word_of_a_peer_on_its_dht_node_counts() {
+    let mut driver = Driver::new(1, 1);
+    driver.join_as(1, 1, true);
+    let told = |out: Vec<Out>| {
+        let node = |out| match out {
+            Output::Event(TorrentEvent::DhtNode(addr)) => Some(addr.port()),
+            _ => None,
+        };
+        out.into_iter().filter_map(node).collect::<Vec<_>>()
+    };
+    let ports = [0, 6881, 6882].map(|port| driver.event(1, Event::Port(port)));
+    assert_eq!(ports.map(told), [vec![], vec![6881], vec![]]);
+}
+
+#[test]
 fn downloads_from_a_seed_and_lets_it_go() {
     let mut driver = Driver::new(2, 2);
     let blocks = driver.seed(1);
