@@ -26,7 +26,8 @@ pub(super) struct Call<P> {
     pub(super) purpose: P,
     /// When its timer ends.
     due: Time,
-    slow: bool,
+    /// Nobody waits for it any more.
+    pub(super) slow: bool,
 }
 
 /// What a timer brings.

@@ -334,7 +334,7 @@ impl Node {
         let named = self.named(from, response);
         match call.purpose {
             Purpose::Intro | Purpose::Check => {
-                self.upkeep.answered(now, matches!(call.purpose, Purpose::Intro));
+                self.upkeep.answered(now, matches!(call.purpose, Purpose::Intro) && !call.slow);
                 let wanted = named.into_iter().filter(|contact| self.table.wants(contact));
                 wanted.for_each(|contact| self.upkeep.check(contact));
             }
@@ -380,6 +380,8 @@ impl Node {
     fn on_slow(&mut self, now: Time, call: Call<Purpose>) {
         match (call.purpose, call.id) {
             (Purpose::Lookup(op), Some(id)) => self.on_lookup_slow(now, op, &Contact { id, addr: call.to }),
+            // Of an old table most are gone: the next one need not wait for them.
+            (Purpose::Intro, _) => self.upkeep.answered(now, true),
             (Purpose::Store { op, storer, again: false }, _) => self.store(now, op, storer, true),
             (Purpose::Store { op, storer, again: true }, _) => self.on_stored(now, op, storer, Err((0, b""))),
             _ => {}
@@ -393,7 +395,7 @@ impl Node {
             self.table.failed(&contact);
         }
         match (call.purpose, contact) {
-            (Purpose::Intro, _) => self.upkeep.answered(now, true),
+            (Purpose::Intro, _) => self.upkeep.answered(now, !call.slow),
             (Purpose::Ping(op), _) => self.end_ping(op, None, now.since(call.sent)),
             (Purpose::Lookup(op), Some(contact)) => self.on_lookup_dead(now, op, &contact),
             (Purpose::Store { op, storer, .. }, _) => self.on_stored(now, op, storer, Err((0, b""))),
