@@ -1,6 +1,6 @@
 //! Runs of jobs: from the first question of a lookup to the last store.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::api::{Ask, Op, Output};
@@ -23,6 +23,10 @@ use crate::tracker::reach::{Policy, keep_peers};
 pub const MAX_PEERS: usize = 2000;
 /// Announces come that much before their time at most, so that they do not all come at once.
 const JITTER: u64 = 120;
+/// We stand as far in as there is.
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Most peers taken from our own store.
+const MAX_OWN: usize = 100;
 /// Nodes of our table that a lookup begins with.
 const SEEDS: usize = 2 * K;
 
@@ -39,7 +43,31 @@ impl Node {
         }
         lookup.seed(known);
         job.run = Some(Box::new(Run::new(now, lookup)));
+        self.look_at_home(op);
         self.advance(now, op);
+    }
+
+    /// What others left with us need not be asked for, and in a small network nobody else may have it.
+    fn look_at_home(&mut self, op: Op) {
+        let Some(job) = self.jobs.get_mut(op) else { return };
+        let Job { goal, run: Some(run), .. } = job else { return };
+        let found = match &*goal {
+            Goal::Once(Ask::Peers { info_hash, noseed, .. }) => {
+                let own = self.server.peers().sample(info_hash, HOME, MAX_OWN, *noseed, &mut self.rng);
+                run.keep(own).map(|peers| Output::Peers { op, peers })
+            }
+            Goal::Announce(Announce { info_hash, .. }) => {
+                let own = self.server.peers().sample(info_hash, HOME, MAX_OWN, false, &mut self.rng);
+                run.keep(own).map(|peers| Output::Peers { op, peers })
+            }
+            Goal::Once(Ask::Get { target, salt }) => {
+                let fits = |item: &&Item| item.mutable().is_none_or(|mutable| mutable.salt == *salt);
+                let own = self.server.items().get(target).filter(fits).cloned();
+                own.map(|item| Output::Item { op, item: run.prefer(item) })
+            }
+            _ => None,
+        };
+        self.out.extend(found);
     }
 
     /// Asks whom a lookup has to ask, and ends it when it is done.
@@ -213,6 +241,11 @@ impl Run {
     fn take_peers(&mut self, from: SocketAddr, response: &Response<'_>) -> Option<Vec<SocketAddr>> {
         let mut peers: Vec<SocketAddr> = response.values?.iter().filter(|peer| is_reachable(*peer)).collect();
         keep_peers(&mut peers, from.ip(), Policy::default());
+        self.keep(peers)
+    }
+
+    /// Those that were not told of; `None` if there are none.
+    fn keep(&mut self, mut peers: Vec<SocketAddr>) -> Option<Vec<SocketAddr>> {
         peers.retain(|peer| self.peers.len() < MAX_PEERS && self.peers.insert(*peer));
         self.summary.found += peers.len() as u32;
         (!peers.is_empty()).then_some(peers)
@@ -240,9 +273,14 @@ impl Run {
             return None;
         }
         let item = Item::read(value, signed).ok().filter(|item| item.target() == *target)?;
+        Some(self.prefer(item))
+    }
+
+    /// It is the best so far.
+    fn prefer(&mut self, item: Item) -> Item {
         self.summary.found += 1;
         self.best = Some(item.clone());
-        Some(item)
+        item
     }
 
     /// Whether there can be no better one.

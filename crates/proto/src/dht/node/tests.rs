@@ -148,6 +148,23 @@ fn who_announces_is_found_as_long_as_it_does() {
 }
 
 #[test]
+fn of_two_nodes_each_finds_what_the_other_left_with_it() {
+    let mut net = Net::new(2, v4);
+    net.run(30);
+    let (now, item) = (net.now, Item::immutable(b"2:hi").unwrap());
+    net.node(0).announce(now, announce(4000));
+    net.node(0).start(now, Ask::Put { item: item.clone(), cas: None });
+    net.run(5);
+    let (now, target) = (net.now, item.target());
+    let peers = net.node(1).start(now, find_peers());
+    let got = net.node(1).start(now, Ask::Get { target, salt: Box::default() });
+    net.run(10);
+    assert_eq!(net.peers(1, peers), [SocketAddr::new(v4(0).ip(), 4000)]);
+    assert_eq!((net.done(1, peers).found, net.done(1, got).found), (1, 1));
+    assert!(net.told.contains(&(v4(1), Output::Item { op: got, item })));
+}
+
+#[test]
 fn everybody_learns_where_it_stands_and_takes_an_id_that_fits() {
     let mut net = Net::new(30, v4);
     net.run(300);
