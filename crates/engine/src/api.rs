@@ -8,9 +8,11 @@ use std::time::Duration;
 use samara_proto::ids::InfoHashes;
 use samara_proto::metainfo::{Info, Metainfo};
 use samara_proto::peer::Departure;
-pub use samara_proto::torrent::{MetadataProgress, Priority, Source, Sources};
+pub use samara_proto::torrent::Priority;
 use samara_proto::tracker::TrackerUrl;
 use samara_proto::tracker::announcer::Report;
+
+use crate::dht::DhtConfig;
 
 /// Settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
@@ -45,6 +47,9 @@ pub struct Config {
     /// Whether trackers that a torrent or a link names, their redirects and the peers they give may lead to addresses
     /// inside this machine and network ([`reach`](samara_proto::tracker::reach)).
     pub inside_trackers: bool,
+    /// Part in the DHT, where torrents that are not private are announced and looked for; `None` takes none. Without
+    /// listening addresses it is read-only (BEP 43).
+    pub dht: Option<DhtConfig>,
     /// For how long nothing may go on before a whole torrent gives up its task, memory and open files, until somebody
     /// connects or asks.
     pub rest_after: Duration,
@@ -67,6 +72,7 @@ impl Default for Config {
             trackers: true,
             pex: true,
             inside_trackers: false,
+            dht: None,
             rest_after: Duration::from_secs(60),
         }
     }
@@ -252,10 +258,6 @@ pub struct Snapshot {
     pub seeds: u32,
     /// Hosts that were banned so far.
     pub banned: u32,
-    /// Known addresses, by who told us.
-    pub sources: Sources,
-    /// How far the info dictionary is, while it is fetched from somebody.
-    pub metadata: Option<MetadataProgress>,
     /// How full each of at most 64 equal stretches of the torrent is, 0 to 255.
     pub piece_map: Vec<u8>,
 }

@@ -19,15 +19,16 @@ use tokio::task::JoinSet;
 use crate::api::{AddSource, AddTorrent, Config, Limits, Snapshot, TorrentEvent};
 use crate::clock::Clock;
 use crate::desk::Desk;
+use crate::dht::{Dht, DhtConfig, Driver, Line, Port, Torrents};
 use crate::dials::Dials;
 use crate::disk::{Disk, DiskConfig, Gauge, StorageError};
 use crate::entry::{self, Entry, Look};
 use crate::handle::Torrent;
 use crate::limit::Limiter;
 use crate::listener;
-use crate::net::tcp;
 use crate::news::{News, Reader};
 use crate::places::Places;
+use crate::ports::Ports;
 use crate::registry::Registry;
 use crate::share::{self, Sharing};
 use crate::store::{Seeds, Store};
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) limiter: Limiter,
     /// What trackers and others are to be told.
     pub(crate) desk: Desk,
+    /// The way to the DHT, if we take part.
+    pub(crate) dht: Option<Line>,
     /// From how far out we were called.
     pub(crate) callers: Callers,
     /// The port to tell peers, if we listen (BEP 10).
@@ -120,6 +123,10 @@ pub struct Client {
     stop: Option<watch::Sender<()>>,
     /// The task that asks trackers.
     trackers: JoinSet<()>,
+    /// The task of the DHT, and its handle.
+    dht_task: JoinSet<()>,
+    dht: Option<Dht>,
+    dht_problems: Vec<BindError>,
     /// They run for ever, and end with the client.
     _pacers: JoinSet<()>,
 }
@@ -164,6 +171,9 @@ pub enum StartError {
     /// A listen address could not be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The UDP port of a listen address could not be had, and the DHT insists.
+    #[error("can't use UDP on {}: {}", .0.addr, .0.source)]
+    BindUdp(BindError),
     /// The system gives no disk threads.
     #[error(transparent)]
     Disk(#[from] StorageError),
@@ -193,10 +203,7 @@ impl Client {
     /// # Errors
     /// If an address can't be bound or the system refuses threads.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let mut bound = Vec::new();
-        for &addr in &config.listen {
-            bound.push(tcp::listen(addr).map_err(|source| BindError { addr, source })?);
-        }
+        let Ports { listeners: bound, udp, unlisted, problems: dht_problems } = Ports::take(&config)?;
         let listening: Vec<_> = bound.iter().filter_map(|l| l.local_addr().ok()).collect();
         let disk = Disk::start(&DiskConfig {
             threads: config.disk_threads,
@@ -204,6 +211,7 @@ impl Client {
             max_open_files: config.max_open_files,
             ..DiskConfig::default()
         })?;
+        let dht = open_dht(&config, udp, unlisted).await;
         let clock = Clock::start();
         let limiter = Limiter::new(clock, config.limits, config.limit_lan);
         let mut pacers = JoinSet::new();
@@ -216,6 +224,7 @@ impl Client {
             places: Places::new(config.max_peers),
             dials: Arc::new(Dials::new(config.max_half_open, config.max_dials)),
             desk: Desk::default(),
+            dht: dht.as_ref().map(|(_, line, _)| line.clone()),
             callers: Callers::default(),
             port: listening.first().map(SocketAddr::port),
             uplink: Uplink::default(),
@@ -229,19 +238,39 @@ impl Client {
             config,
         });
         let trackers = start_trackers(&shared, &listening);
-        shared.desk.dht.close();
+        let (dht, dht_task) = start_dht(&shared, dht);
         shared.desk.lsd.close();
         let mut listeners = JoinSet::new();
         let (stop, stopped) = watch::channel(());
         for listener in bound {
             listeners.spawn(listener::accept(listener, Arc::clone(&shared), stopped.clone()));
         }
-        Ok(Self { shared, listening, listeners, stop: Some(stop), trackers, _pacers: pacers })
+        Ok(Self {
+            shared,
+            listening,
+            listeners,
+            stop: Some(stop),
+            trackers,
+            dht_task,
+            dht,
+            dht_problems,
+            _pacers: pacers,
+        })
     }
 
     /// Where connections are accepted, with the ports that were really taken.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
+    }
+
+    /// Our part in the DHT, if we take one.
+    pub const fn dht(&self) -> Option<&Dht> {
+        self.dht.as_ref()
+    }
+
+    /// UDP ports that could not be had, so that the DHT does without that family.
+    pub fn dht_problems(&self) -> &[BindError] {
+        &self.dht_problems
     }
 
     /// Changes what all torrents together may move, from now on.
@@ -389,6 +418,7 @@ impl Client {
         // Most were told of their end by now, beside that.
         self.shared.desk.stop_all();
         while self.trackers.join_next().await.is_some() {}
+        while self.dht_task.join_next().await.is_some() {}
         let shared = Arc::clone(&self.shared);
         let _ = tokio::task::spawn_blocking(move || shared.seeds.iter().for_each(Seeds::finish)).await;
         self.shared.news.close();
@@ -404,6 +434,24 @@ impl Drop for Client {
         tasks.abort_all();
         self.shared.news.close();
     }
+}
+
+/// Prepares our part in the DHT, if we take one and there is a socket for it.
+async fn open_dht(config: &Config, ports: Vec<Port>, unlisted: bool) -> Option<(Dht, Line, Driver)> {
+    let dht = config.dht.clone().filter(|_| !ports.is_empty())?;
+    let dht = DhtConfig { read_only: dht.read_only || unlisted, ..dht };
+    Some(Dht::of_client(ports, config.state_dir.clone(), dht).await)
+}
+
+/// Starts the task of the DHT, if there is one.
+fn start_dht(shared: &Arc<Shared>, dht: Option<(Dht, Line, Driver)>) -> (Option<Dht>, JoinSet<()>) {
+    let mut tasks = JoinSet::new();
+    let Some((dht, _, driver)) = dht else {
+        shared.desk.dht.close();
+        return (None, tasks);
+    };
+    tasks.spawn(driver.with(Torrents::new(Arc::clone(shared))).run());
+    (Some(dht), tasks)
 }
 
 /// Starts the task that asks trackers, if they are to be asked.

@@ -40,7 +40,6 @@ pub(crate) struct TrackerNote {
 
 /// What there is to say of one torrent where everybody may hear it, in the order in which it is told.
 #[derive(Debug, Default)]
-#[allow(dead_code, reason = "for the tasks of the DHT and of the local network")]
 pub(crate) struct PublicNote {
     /// It is new.
     pub(crate) add: Option<Arc<Entry>>,

@@ -34,6 +34,7 @@ mod net;
 mod news;
 mod peer;
 mod places;
+mod ports;
 mod registry;
 mod share;
 pub mod store;
@@ -43,8 +44,7 @@ pub mod trackers;
 pub mod web;
 
 pub use api::{
-    AddSource, AddTorrent, Config, Limits, MetadataProgress, Mode, PeerState, Priority, SelectFn, Snapshot,
-    Source, Sources, State, TorrentEvent,
+    AddSource, AddTorrent, Config, Limits, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,
 };
 pub use client::{AddError, BindError, Client, ClientEvents, Overview, StartError};
 pub use handle::{ReadError, SelectError, Torrent};

@@ -253,6 +253,9 @@ impl Work {
             return Ok(());
         }
         entry.tally.set(new.totals);
+        if let Some(dht) = self.shared.dht.as_ref().filter(|_| !new.private) {
+            dht.named(&metainfo.nodes);
+        }
         self.shared.desk.add(&entry, new);
         if calls {
             entry.reach(&self.shared, Caller::User);

@@ -1,6 +1,5 @@
 //! What users see of the DHT: how it is started, what can be asked of it, what it says.
 
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use samara_proto::tracker::Family;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::line::Line;
 use super::memory::Memory;
 use super::socket::Port;
 use super::task::Driver;
@@ -241,7 +241,7 @@ struct Inner {
     local: Vec<SocketAddr>,
     next: AtomicU64,
     /// The task, if this is what keeps it alive.
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Dht {
@@ -257,20 +257,21 @@ impl Dht {
     ) -> Result<Self, BindError> {
         let (ports, read_only) = ports(listen)?;
         let config = DhtConfig { read_only: config.read_only || read_only, ..config };
-        let (dht, driver) = Self::prepare(ports, state_dir, config).await;
-        let mut task = JoinSet::new();
-        task.spawn(driver.run());
-        let Inner { commands, local, next, .. } = dht;
-        Ok(Self { inner: Arc::new(Inner { commands, local, next, _task: task }) })
+        let (mut inner, driver) = prepare(ports, state_dir, config).await;
+        inner.task.spawn(driver.run());
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Both ends of the way to a task that is not yet started.
-    async fn prepare(ports: Vec<Port>, state_dir: Option<PathBuf>, config: DhtConfig) -> (Inner, Driver) {
-        let (commands, inbox) = mpsc::channel(COMMANDS);
-        let local = ports.iter().map(Port::local).collect();
-        let memory = tokio::task::spawn_blocking(move || Memory::open(state_dir)).await.unwrap_or_default();
-        let driver = Driver::new(ports, memory, config, inbox);
-        (Inner { commands, local, next: AtomicU64::new(0), _task: JoinSet::new() }, driver)
+    /// For a client, which runs the task itself, and tells it of its torrents through the line.
+    pub(crate) async fn of_client(
+        ports: Vec<Port>,
+        state_dir: Option<PathBuf>,
+        config: DhtConfig,
+    ) -> (Self, Line, Driver) {
+        let nodes: Vec<_> = ports.iter().filter(|_| !config.read_only).map(Port::local).collect();
+        let (inner, driver) = prepare(ports, state_dir, config).await;
+        let line = Line::new(inner.commands.clone(), nodes);
+        (Self { inner: Arc::new(inner) }, line, driver)
     }
 
     /// Where its sockets are bound.
@@ -335,16 +336,35 @@ impl Dht {
     }
 }
 
+/// Both ends of the way to a task that is not yet started.
+async fn prepare(ports: Vec<Port>, state_dir: Option<PathBuf>, config: DhtConfig) -> (Inner, Driver) {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let local = ports.iter().map(Port::local).collect();
+    let memory = tokio::task::spawn_blocking(move || Memory::open(state_dir)).await.unwrap_or_default();
+    let driver = Driver::new(ports, memory, config, inbox);
+    (Inner { commands, local, next: AtomicU64::new(0), task: JoinSet::new() }, driver)
+}
+
 /// The sockets for these addresses, and whether nobody is told of them.
 fn ports(listen: &[SocketAddr]) -> Result<(Vec<Port>, bool), BindError> {
     if listen.is_empty() {
-        let any = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
-        let ports: Vec<Port> = any.iter().filter_map(|addr| Port::bind(*addr).ok()).collect();
-        let nowhere = || BindError { addr: any[0], source: io::ErrorKind::AddrNotAvailable.into() };
-        return if ports.is_empty() { Err(nowhere()) } else { Ok((ports, true)) };
+        return Ok((pick_ports()?, true));
     }
     let first = |v4| listen.iter().find(|addr| addr.is_ipv4() == v4).copied();
     let bind = |addr| Port::bind(addr).map_err(|source| BindError { addr, source });
     let ports = [first(true), first(false)].into_iter().flatten().map(bind).collect::<Result<_, _>>()?;
     Ok((ports, false))
+}
+
+/// Sockets on ports that the system picks, of the families that there are.
+pub(crate) fn pick_ports() -> Result<Vec<Port>, BindError> {
+    let any = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
+    let (mut ports, mut refused) = (Vec::new(), None);
+    for addr in any {
+        match Port::bind(addr) {
+            Ok(port) => ports.push(port),
+            Err(source) => refused = Some(BindError { addr, source }),
+        }
+    }
+    refused.filter(|_| ports.is_empty()).map_or(Ok(ports), Err)
 }

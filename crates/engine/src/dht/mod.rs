@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `api.rs` | what users see |
 //! | `task.rs` | the task: datagrams, commands, outputs |
+//! | `torrents.rs` | announces of a client's torrents, and peers for them |
+//! | `line.rs` | how the rest of a client reaches the task |
 //! | `socket.rs` | how sockets are bound, read and written |
 //! | `leads.rs` | whom to ask while nobody is known |
 //! | `memory.rs` | what is kept between runs |
@@ -16,9 +18,16 @@
 
 mod api;
 mod leads;
+mod line;
 mod memory;
 mod route;
 mod socket;
 mod task;
+mod torrents;
 
+pub(crate) use api::pick_ports;
 pub use api::{Answer, Answers, BOOTSTRAP, Dht, DhtConfig, DhtStats, Found, NodeStats, Traffic};
+pub(crate) use line::Line;
+pub(crate) use socket::Port;
+pub(crate) use task::Driver;
+pub(crate) use torrents::Torrents;

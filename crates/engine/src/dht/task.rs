@@ -19,7 +19,9 @@ use super::leads::{Lead, Leads};
 use super::memory::Memory;
 use super::route::Route;
 use super::socket::{MAX_DATAGRAM, Port};
+use super::torrents::Torrents;
 use crate::clock::Clock;
+use crate::desk::{Notes, PublicNote};
 
 /// When a machine names no deadline.
 const FAR: Duration = Duration::from_secs(3600);
@@ -36,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Contacts from an earlier run that are tried: enough that some are still there, few enough to be through with soon.
 const MAX_TRIED: usize = 64;
 
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// Somebody who waits for something of a node.
 #[derive(Debug)]
@@ -47,13 +49,15 @@ struct User {
 
 /// The task.
 #[derive(Debug)]
-pub(super) struct Driver {
+pub(crate) struct Driver {
     v4: Option<Port>,
     v6: Option<Port>,
     dht: dual::Dht,
     clock: Clock,
     commands: mpsc::Receiver<Command>,
     users: BTreeMap<(Family, Op), User>,
+    /// Those of a client, if it is for one.
+    torrents: Option<Torrents>,
     memory: Memory,
     leads: Leads,
     route: Route,
@@ -95,6 +99,7 @@ impl Driver {
             clock,
             commands,
             users: BTreeMap::new(),
+            torrents: None,
             leads: Leads::new(config.bootstrap, config.inside, known),
             memory,
             route: Route::look(),
@@ -108,8 +113,13 @@ impl Driver {
         }
     }
 
+    /// Serves the torrents of a client too.
+    pub(crate) fn with(self, torrents: Torrents) -> Self {
+        Self { torrents: Some(torrents), ..self }
+    }
+
     /// Runs until it is told to stop, or nobody can tell it anything any more.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let sleep = tokio::time::sleep(FAR);
         tokio::pin!(sleep);
         for port in [&self.v4, &self.v6].into_iter().flatten() {
@@ -128,11 +138,13 @@ impl Driver {
                         tokio::task::yield_now().await;
                     }
                 }
+                notes = said(self.torrents.as_ref()) => self.said(notes),
                 command = self.commands.recv() => self.command(command),
                 lead = self.leads.next() => self.lead(lead),
                 () = &mut sleep => self.tick(),
             }
         }
+        self.torrents.iter().for_each(Torrents::close);
         self.save();
         while self.saving.join_next().await.is_some() {}
     }
@@ -140,7 +152,8 @@ impl Driver {
     fn due(&self) -> Instant {
         let node = self.dht.deadline().map(|due| self.clock.instant(due));
         let own = self.leads.due().min(self.next_save).min(self.next_look);
-        node.map_or(own, |node| own.min(node))
+        let torrents = self.torrents.as_ref().and_then(Torrents::due).map(|due| self.clock.instant(due));
+        [node, torrents].into_iter().flatten().fold(own, Instant::min)
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -148,6 +161,8 @@ impl Driver {
     }
 
     fn tick(&mut self) {
+        let now = self.clock.now();
+        self.torrents.iter_mut().for_each(|torrents| torrents.tick(now, &mut self.dht));
         self.handle(Input::Timer);
         self.leads.tick(self.is_lonely());
         let now = Instant::now();
@@ -227,6 +242,16 @@ impl Driver {
             Output::Done { op, summary } => (op, Answer::Done { family, summary }),
             other => return tracing::debug!(?family, ?other, "news of the DHT"),
         };
+        let now = self.clock.now();
+        let answer = match &mut self.torrents {
+            Some(torrents) => torrents.answer(now, &mut self.dht, (family, op), answer),
+            None => Some(answer),
+        };
+        answer.into_iter().for_each(|answer| self.reply(family, op, answer));
+    }
+
+    /// Tells a user.
+    fn reply(&mut self, family: Family, op: Op, answer: Answer) {
         let ends = matches!(&answer, Answer::Done { summary, .. } if summary.next.is_none());
         let Some(user) = self.users.get(&(family, op)) else { return };
         if user.reply.try_send(answer).is_err() {
@@ -239,6 +264,16 @@ impl Driver {
     fn cancel(&mut self, family: Family, op: Op) {
         self.users.remove(&(family, op));
         self.dht.node_mut(family).into_iter().for_each(|node| node.cancel(op));
+    }
+
+    /// Takes what torrents say.
+    fn said(&mut self, mut notes: Notes<PublicNote>) {
+        self.over |= notes.stop;
+        let now = self.clock.now();
+        self.torrents
+            .iter_mut()
+            .for_each(|torrents| torrents.take(now, &mut self.dht, std::mem::take(&mut notes.torrents)));
+        self.handle(Input::Timer);
     }
 
     fn command(&mut self, command: Option<Command>) {
@@ -371,6 +406,14 @@ fn node(config: &DhtConfig, memory: &Memory, family: Family, families: usize, cl
 
 fn family_of(addr: SocketAddr) -> Family {
     Family::of(addr.ip().to_canonical())
+}
+
+/// Waits until torrents say something. Cancel safe.
+async fn said(torrents: Option<&Torrents>) -> Notes<PublicNote> {
+    match torrents {
+        Some(torrents) => torrents.said().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until something came for a node. Cancel safe.

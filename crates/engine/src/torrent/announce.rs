@@ -47,6 +47,9 @@ impl Owner {
         let hashes = self.machine.hashes();
         let new = NewTorrent { hashes, private, tiers, user, totals, need, partial_seed };
         self.shared.desk.add(&self.entry, new);
+        if let (Some(metainfo), Some(dht)) = (&self.metainfo, self.shared.dht.as_ref().filter(|_| !private)) {
+            dht.named(&metainfo.nodes);
+        }
     }
 
     /// Tells what changed. Of what is being woken everything was said, and nothing new is known before it is open.

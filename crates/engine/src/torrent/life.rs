@@ -26,6 +26,9 @@ impl Owner {
             return self.fail("this torrent is there already, under its other hash".into());
         }
         let _ = self.news.send(TorrentEvent::Metadata(Arc::clone(&info)));
+        if info.private() {
+            self.links.set_private();
+        }
         self.shared.desk.identified(&self.entry.tally, info.hashes(), info.private());
         let long = |file: &FileEntry| file.length > info.piece_length().into();
         let needs_layers = info.format() == Format::V2 && info.files().iter().any(long);
@@ -153,8 +156,6 @@ impl Owner {
             peers: stats.peers,
             seeds: stats.seeds,
             banned: self.basis.banned + stats.banned,
-            sources: stats.sources,
-            metadata: stats.metadata,
             piece_map: match &self.data {
                 Data::Open(opened) => piece_map(&opened.storage.have()),
                 Data::Unknown | Data::Opening => Vec::new(),

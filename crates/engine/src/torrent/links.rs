@@ -31,6 +31,8 @@ pub(super) struct Links {
     shared: Arc<Shared>,
     share: Arc<Share>,
     config: Config,
+    /// Peers of it hear nothing of our DHT node.
+    private: bool,
     limits: TorrentLimits,
     owner: mpsc::Sender<ToTorrent>,
     peers: BTreeMap<PeerKey, Link>,
@@ -54,11 +56,17 @@ impl Links {
         config: Config,
         limits: TorrentLimits,
         owner: mpsc::Sender<ToTorrent>,
+        private: bool,
     ) -> Self {
         let (tasks, storage) = (JoinSet::new(), Arc::default());
         let (share, peers) = (Arc::new(shared.places.share()), BTreeMap::new());
         let dirty = Vec::new();
-        Self { shared, share, config, limits, owner, peers, dirty, tasks, storage, next: 0 }
+        Self { shared, share, config, private, limits, owner, peers, dirty, tasks, storage, next: 0 }
+    }
+
+    /// It turns out to be private.
+    pub(super) const fn set_private(&mut self) {
+        self.private = true;
     }
 
     /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
@@ -109,7 +117,9 @@ impl Links {
     }
 
     fn config(&self, addr: SocketAddr) -> Config {
-        Config { remote_ip: Some(addr.ip()), ..self.config.clone() }
+        let dht = self.shared.dht.as_ref().filter(|_| !self.private);
+        let dht_port = dht.and_then(|dht| dht.port(addr.ip()));
+        Config { remote_ip: Some(addr.ip()), dht_port, ..self.config.clone() }
     }
 
     fn start(&mut self, stream: TcpStream, addr: SocketAddr, place: Place, conn: Connection<Buf>) -> PeerKey {
@@ -151,7 +161,6 @@ impl Links {
     /// Lets every connection, present and future, check indices and read pieces.
     pub(super) fn opened(&mut self, opened: &Opened) {
         self.config.shape = Some(opened.shape());
-        self.config.pex &= !opened.metainfo.info.private();
         let _ = self.storage.set(opened.storage.clone());
     }
 

@@ -69,8 +69,8 @@ pub(crate) enum ToTorrent {
     Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, place: Place },
     /// What became of a connection that we wanted.
     Outgoing { addr: SocketAddr, dialled: Dialled },
-    /// A tracker gave these peers.
-    Candidates(Vec<SocketAddr>),
+    /// Peers that a tracker or the DHT gave.
+    Candidates(Source, Vec<SocketAddr>),
     /// A tracker at `by` sees us at `ip`.
     Seen { by: IpAddr, ip: IpAddr },
     /// Hashing of what is on disk got this far, in bytes.
@@ -260,9 +260,9 @@ impl Owner {
         let mut connection = peer::Config::new(peer_id);
         connection.client = shared.config.client_name.as_str().into();
         connection.listen_port = shared.port;
-        connection.pex = machine.may_exchange();
+        let private = metainfo.as_ref().is_some_and(|m| m.info.private());
         Ok(Self {
-            links: Links::new(Arc::clone(&shared), connection, limits.clone(), ends.me.clone()),
+            links: Links::new(Arc::clone(&shared), connection, limits.clone(), ends.me.clone(), private),
             limits,
             machine,
             inbox: ends.inbox,
@@ -388,7 +388,7 @@ impl Owner {
                 self.incoming(stream, addr, prefix, place);
             }
             ToTorrent::Outgoing { addr, dialled } => self.outgoing(addr, dialled),
-            ToTorrent::Candidates(addrs) => self.handle(Input::Candidates { source: Source::Tracker, addrs }),
+            ToTorrent::Candidates(source, addrs) => self.handle(Input::Candidates { source, addrs }),
             ToTorrent::Seen { by, ip } => self.handle(Input::Seen { by, ip }),
             ToTorrent::Checking { done, total } => {
                 self.arrivals.refuse();
@@ -454,6 +454,7 @@ impl Owner {
             machine::TorrentEvent::PeerNamed { addr, client, .. } => {
                 self.tell_peer(addr, PeerState::Connected, Some(client), None);
             }
+            machine::TorrentEvent::DhtNode(addr) => self.dht_node(addr),
             machine::TorrentEvent::PeerJoined { addr, .. } => {
                 self.tell_peer(addr, PeerState::Connected, None, None);
             }
@@ -468,6 +469,13 @@ impl Owner {
             // The user hears of it when the files have their names: see `DiskEvent::Finished`.
             machine::TorrentEvent::Complete => {}
             other => tracing::debug!(?other, "news that nobody reads"),
+        }
+    }
+
+    /// Peers of a private torrent are asked nothing that is not of the torrent.
+    fn dht_node(&self, addr: SocketAddr) {
+        if let Some(dht) = self.shared.dht.as_ref().filter(|_| !self.entry.tally.is_private()) {
+            dht.hint(addr);
         }
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use samara_proto::torrent::Source;
 use samara_proto::tracker::announcer::Ask;
 use samara_proto::tracker::announcer::{self, Need, Problem, Report, ReportKind};
 use samara_proto::tracker::fleet::{Fleet, Input, Output, Ticket, TorrentKey};
@@ -220,7 +221,8 @@ impl Task {
             Look::Dormant(_) | Look::Ended => None,
         };
         if let Some(owner) = owner {
-            self.shared.spawn(async move { drop(owner.send(ToTorrent::Candidates(peers)).await) });
+            self.shared
+                .spawn(async move { drop(owner.send(ToTorrent::Candidates(Source::Tracker, peers)).await) });
         }
     }
 
