@@ -158,6 +158,7 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         uploaded: snapshot.uploaded,
         peers: snapshot.peers,
         seeds: snapshot.seeds,
+        search: None,
         map: snapshot.piece_map.clone(),
     }
 }

@@ -35,6 +35,7 @@ Examples:
   samara get 'magnet:?xt=urn:btih:..&x.pe=192.0.2.7:6881' -o ~/music --seed
   samara get big.torrent --select '*.flac' --exclude 'extras/*'
   samara get film.torrent --select 0 --stdout | mpv -
+  samara get 'magnet:?xt=urn:btih:..&tr=..' --save-torrent album.torrent
 
 A run that was ended goes on from what was proven when it is started again.")]
 pub(crate) struct Get {
@@ -55,6 +56,9 @@ pub(crate) struct Get {
     /// Write the one chosen file to stdout too, in order, as it is verified
     #[arg(long)]
     pub(crate) stdout: bool,
+    /// Save the torrent of a link or hash as a .torrent file, or in a folder under its name [default: the output folder]
+    #[arg(long, value_name = "FILE|DIR", num_args = 0..=1)]
+    pub(crate) save_torrent: Option<Option<PathBuf>>,
     /// Share on when done, until interrupted or a limit is reached
     #[arg(long)]
     pub(crate) seed: bool,

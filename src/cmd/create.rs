@@ -1,11 +1,9 @@
 //! `samara create`: makes a .torrent file.
 
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use samara_proto::metainfo::{Format, Metainfo};
 use serde::Serialize;
 
@@ -13,6 +11,7 @@ use crate::args::{self, Create};
 use crate::exit::{Exit, Outcome, usage};
 use crate::link;
 use crate::make::{Made, Recipe, make};
+use crate::publish::{is_special, publish};
 use crate::signal::Interrupt;
 use crate::ui::Ui;
 use crate::ui::human::{bytes, clean, count};
@@ -34,7 +33,7 @@ pub(crate) async fn run(args: Create, ui: &mut Ui) -> Outcome {
         return Ok(Exit::Interrupted);
     };
     let metainfo = dress(made, &args);
-    write(&file, &metainfo.to_bytes(), args.force)?;
+    publish(&file, &metainfo.to_bytes(), args.force)?;
     tell(&file, &metainfo, ui)?;
     Ok(Exit::Done)
 }
@@ -81,45 +80,6 @@ fn refuse_overwriting(file: &Path, force: bool) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// A device or a pipe, such as /dev/stdout: written to, and never replaced.
-fn is_special(file: &Path) -> bool {
-    file.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
-}
-
-/// Writes a temporary file beside `file` and gives it the name at the end, so that there is never half a torrent.
-fn write(file: &Path, content: &[u8], force: bool) -> Result<()> {
-    let cannot = || format!("cannot write {}", file.display());
-    if is_special(file) {
-        return fs::write(file, content).with_context(cannot);
-    }
-    let mut name = file.file_name().context("the output has no file name")?.to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = file.with_file_name(name);
-    let written = write_new(&temporary, content).and_then(|()| publish(&temporary, file, force));
-    if written.is_err() {
-        // It may never have come into being.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.with_context(cannot)
-}
-
-fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-/// A rename overwrites; a hard link does not, whoever was faster meanwhile.
-fn publish(temporary: &Path, file: &Path, force: bool) -> std::io::Result<()> {
-    if !force && fs::hard_link(temporary, file).is_ok() {
-        return fs::remove_file(temporary);
-    }
-    if !force && file.symlink_metadata().is_ok() {
-        return Err(std::io::ErrorKind::AlreadyExists.into());
-    }
-    fs::rename(temporary, file)
 }
 
 /// What `create --json` prints.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use samara_engine::{AddTorrent, Priority, SelectFn, Snapshot, Torrent, TorrentEvent};
+use samara_engine::{AddTorrent, Priority, SelectFn, Snapshot, State, Torrent, TorrentEvent};
 use samara_proto::ids::FileIndex;
 use samara_proto::metainfo::Info;
 use samara_proto::tracker::TrackerUrl;
@@ -15,6 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Get;
 use crate::exit::{Exit, Outcome, usage};
+use crate::save::Save;
+use crate::search::Search;
 use crate::select::Selection;
 use crate::signal::Interrupt;
 use crate::source::Source;
@@ -34,6 +36,8 @@ pub(crate) async fn run(args: Get, ui: &mut Ui) -> Outcome {
     if let Source::Torrent(metainfo) = &source {
         goal.wanted(&metainfo.info).map_err(usage)?;
     }
+    let search = Search::new(asked(&args, &source));
+    let save = args.save_torrent.as_ref().map(|to| Save::new(to.as_deref(), &args.output, &source));
     let (peers, linked_trackers) = (find_peers(&args, &source, ui).await?, linked_trackers(&source));
     fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make the folder {}", args.output.display()))?;
@@ -46,7 +50,7 @@ pub(crate) async fn run(args: Get, ui: &mut Ui) -> Outcome {
     add.sequential = args.sequential || args.stdout;
     add.select = goal.select_fn();
     let torrent = client.add(add).await?;
-    let outcome = Fetch::new(torrent, goal, ui).run(&mut interrupt).await;
+    let outcome = Fetch::new(torrent, goal, (search, save), ui).run(&mut interrupt).await;
     ui.end_progress();
     client.shutdown().await;
     outcome
@@ -61,6 +65,13 @@ fn linked_trackers(source: &Source) -> Vec<String> {
 fn has_trackers(args: &Get, source: &Source) -> bool {
     let linked = || source.trackers().iter().any(|url| TrackerUrl::parse(url).is_ok());
     !args.net.no_trackers && (!args.net.trackers.is_empty() || linked())
+}
+
+/// Who is asked for peers, by the names that `--json` has.
+fn asked(args: &Get, source: &Source) -> Vec<&'static str> {
+    let peers = !args.net.peers.is_empty() || !source.peers().is_empty();
+    let all = [("peers", peers), ("trackers", has_trackers(args, source))];
+    all.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
 }
 
 /// The peers of the command line and of the link. Without any, and without trackers, a torrent that is only a hash can
@@ -151,6 +162,9 @@ fn wanted_size(info: &Info, goal: &Goal) -> u64 {
 struct Fetch<'a> {
     torrent: Torrent,
     goal: Goal,
+    search: Search,
+    /// Until it is done.
+    save: Option<Save>,
     ui: &'a mut Ui,
     /// Wanted bytes, once known.
     size: u64,
@@ -161,8 +175,9 @@ struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    fn new(torrent: Torrent, goal: Goal, ui: &'a mut Ui) -> Self {
-        Self { torrent, goal, ui, size: 0, begun: Instant::now(), completed: None, copy: None }
+    fn new(torrent: Torrent, goal: Goal, (search, save): (Search, Option<Save>), ui: &'a mut Ui) -> Self {
+        let (size, begun, completed, copy) = (0, Instant::now(), None, None);
+        Self { torrent, goal, search, save, ui, size, begun, completed, copy }
     }
 
     async fn run(mut self, interrupt: &mut Interrupt) -> Outcome {
@@ -179,9 +194,31 @@ impl<'a> Fetch<'a> {
                 _ = tick.tick() => self.look().await?,
             }
             if self.is_done().await {
-                return Ok(Exit::Done);
+                return self.end();
             }
         }
+    }
+
+    /// Everything is there; but perhaps not everything that was wanted beside it.
+    fn end(&self) -> Outcome {
+        if self.save.is_some() {
+            bail!(
+                "everything is there, but the torrent could not be saved: no peer gave the piece layers that belong \
+                 into a .torrent; start it again with --seed and more peers"
+            );
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Saves the torrent, once all is known that belongs to it.
+    async fn save_torrent(&mut self) -> Result<()> {
+        let Some(save) = &self.save else { return Ok(()) };
+        let Some(metainfo) = self.torrent.metainfo().await else { return Ok(()) };
+        if let Some(path) = save.write(&metainfo)? {
+            self.save = None;
+            self.ui.event(&Event::Saved { path: &path })?;
+        }
+        Ok(())
     }
 
     async fn hear(&mut self, event: Option<TorrentEvent>) -> Result<()> {
@@ -194,7 +231,11 @@ impl<'a> Fetch<'a> {
                     self.size = wanted_size(info, &self.goal);
                     self.start_copy(info);
                 }
-                Ok(session::tell(&event, self.ui)?)
+                session::tell(&event, self.ui)?;
+                match event {
+                    TorrentEvent::Metadata(_) | TorrentEvent::Started => self.save_torrent().await,
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -222,9 +263,17 @@ impl<'a> Fetch<'a> {
     /// Tells how far it is.
     async fn look(&mut self) -> Result<()> {
         if let Some(snapshot) = self.torrent.snapshot().await {
-            self.ui.event(&Event::Progress(session::progress(&snapshot)))?;
+            let mut progress = session::progress(&snapshot);
+            if snapshot.state == State::Metadata && snapshot.total == 0 {
+                let told = self.search.progress(&snapshot);
+                if let Some(complaint) = self.search.complaint(&told) {
+                    self.ui.warning(&complaint)?;
+                }
+                progress.search = Some(told);
+            }
+            self.ui.event(&Event::Progress(progress))?;
         }
-        Ok(())
+        self.save_torrent().await
     }
 
     async fn is_done(&self) -> bool {

@@ -56,6 +56,7 @@ pub(super) fn describe(event: &Event<'_>, verbose: bool, style: Style) -> Option
             Some(format!("{}: {size}, {}", style.bold(&clean(&m.name)), count(m.files as u64, "file")))
         }
         Event::Complete { size, seconds, .. } => Some(finished(*size, *seconds)),
+        Event::Saved { path } => Some(style.dim(&format!("Saved {}", clean(&path.display().to_string())))),
         Event::Seeding {} => Some("Sharing. Press Ctrl-C to end.".into()),
         Event::Peer { addr, state, client, reason } if verbose => {
             let who = client.map(|c| format!(" ({})", clean(c))).unwrap_or_default();

@@ -2,6 +2,7 @@
 //!
 //! Sizes are bytes, rates bytes per second, hashes lower-case hex.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -59,6 +60,12 @@ pub(crate) enum Event<'a> {
     },
     /// What became of an announce.
     Tracker(Tracker),
+    /// The torrent was saved as a .torrent file.
+    Saved {
+        /// The file.
+        #[serde(serialize_with = "lossy")]
+        path: &'a Path,
+    },
     /// A link that others fetch by.
     Link {
         /// With the addresses of this machine.
@@ -178,9 +185,37 @@ pub(crate) struct Progress {
     pub(crate) peers: u32,
     /// Those of them that have everything.
     pub(crate) seeds: u32,
+    /// While nothing but the hash is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) search: Option<Search>,
     /// How full each stretch of the torrent is; for people only.
     #[serde(skip)]
     pub(crate) map: Vec<u8>,
+}
+
+/// How a torrent of which only the hash is known is looked for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Search {
+    /// Who is asked: of `peers` (named by the user or the link), `trackers`, `dht`, `lsd`.
+    pub(crate) asked: Vec<&'static str>,
+    /// Addresses that are known.
+    pub(crate) known: u32,
+    /// By who told them: of `user`, `link`, `lsd`, `tracker`, `incoming`, `pex`, `dht`.
+    pub(crate) from: BTreeMap<&'static str, u32>,
+    /// Once a peer offers the metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata: Option<MetadataPieces>,
+}
+
+/// How far the metadata is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct MetadataPieces {
+    /// Pieces of 16 KiB that came.
+    pub(crate) pieces: u32,
+    /// In all.
+    pub(crate) total: u32,
+    /// Peers that offer it.
+    pub(crate) peers: u32,
 }
 
 /// Paths are shown even where they are not Unicode.
@@ -212,6 +247,16 @@ mod tests {
             line(&Event::Progress(Progress { map: vec![1], ..Progress::default() })),
             r#"{"event":"progress","done":0,"total":0,"down_rate":0,"up_rate":0,"downloaded":0,"uploaded":0,"peers":0,"seeds":0}"#
         );
+        let search = Search {
+            asked: vec!["trackers", "dht"],
+            known: 3,
+            from: [("tracker", 1), ("dht", 2)].into(),
+            metadata: Some(MetadataPieces { pieces: 0, total: 2, peers: 1 }),
+        };
+        assert!(line(&Event::Progress(Progress { search: Some(search), ..Progress::default() })).ends_with(
+            r#""seeds":0,"search":{"asked":["trackers","dht"],"known":3,"from":{"dht":2,"tracker":1},"metadata":{"pieces":0,"total":2,"peers":1}}}"#
+        ));
+        assert_eq!(line(&Event::Saved { path: Path::new("/a/b") }), r#"{"event":"saved","path":"/a/b"}"#);
         assert_eq!(
             line(&Event::Complete { path: Path::new("/a/b"), size: 3, seconds: 0.5 }),
             r#"{"event":"complete","path":"/a/b","size":3,"seconds":0.5}"#

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::human::{bytes, count, duration};
+use super::json::Search;
 use super::{Event, Progress};
 
 /// Width of the piece map in columns.
@@ -80,6 +81,9 @@ pub(super) fn line(event: &Event<'_>) -> Option<String> {
 
 fn transfer(p: &Progress) -> String {
     let peers = format!("{} ({})", count(p.peers.into(), "peer"), count(p.seeds.into(), "seed"));
+    if let Some(search) = &p.search {
+        return searching(search, p.peers);
+    }
     if p.total == 0 {
         return format!("Asking for the metadata  {peers}");
     }
@@ -92,6 +96,36 @@ fn transfer(p: &Progress) -> String {
     let eta = eta(p).map(|d| format!("  {} left", duration(d))).unwrap_or_default();
     let up = if p.up_rate > 0 { format!("  ↑ {}/s", bytes(p.up_rate)) } else { String::new() };
     format!("{map}{share}  {done} of {total}  ↓ {}/s{up}{eta}  {peers}", bytes(p.down_rate))
+}
+
+/// What is known of who has it, and how far the metadata is.
+fn searching(s: &Search, connected: u32) -> String {
+    let connected = format!("{} connected", count(connected.into(), "peer"));
+    if let Some(m) = s.metadata {
+        let offered = count(m.peers.into(), "peer");
+        return format!(
+            "Fetching the metadata: {} of {} from {offered}  {connected}",
+            m.pieces,
+            count(m.total.into(), "piece")
+        );
+    }
+    let from: Vec<_> = s.from.iter().map(|(source, n)| format!("{source} {n}")).collect();
+    let known = match s.known {
+        0 => "nobody known yet".to_owned(),
+        n => format!("{n} known ({})", from.join(", ")),
+    };
+    let asked = s.asked.iter().map(|who| asked(who)).collect::<Vec<_>>().join(", ");
+    let asked = if asked.is_empty() { "Waiting to be called".to_owned() } else { format!("Asking {asked}") };
+    format!("{asked}: {known}, {connected}")
+}
+
+/// Who is asked, for people.
+fn asked(who: &str) -> &str {
+    match who {
+        "dht" => "the DHT",
+        "lsd" => "the local network",
+        other => other,
+    }
 }
 
 /// Rounded down, so that 100% means all.
@@ -149,6 +183,23 @@ mod tests {
         assert_eq!(transfer(&p), "33.3%  1.00 MiB of 3.00 MiB  ↓ 1.00 MiB/s  2.0 s left  1 peer (0 seeds)");
         let stalled = Progress { down_rate: 0, ..p };
         assert!(!transfer(&stalled).contains("left"));
+    }
+
+    #[test]
+    fn a_search_tells_who_is_asked_and_what_came_of_it() {
+        use crate::ui::json::MetadataPieces;
+        let mut search = Search { asked: vec!["trackers", "dht", "lsd"], ..Search::default() };
+        let told = |search: &Search| {
+            transfer(&Progress { search: Some(search.clone()), peers: 1, ..Progress::default() })
+        };
+        assert_eq!(
+            told(&search),
+            "Asking trackers, the DHT, the local network: nobody known yet, 1 peer connected"
+        );
+        (search.known, search.from) = (3, [("tracker", 1), ("dht", 2)].into());
+        assert!(told(&search).ends_with(": 3 known (dht 2, tracker 1), 1 peer connected"));
+        search.metadata = Some(MetadataPieces { pieces: 1, total: 5, peers: 2 });
+        assert_eq!(told(&search), "Fetching the metadata: 1 of 5 pieces from 2 peers  1 peer connected");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 """A libtorrent session that is told on stdin what to add and writes its state to stdout, one JSON object a line.
 
   lt_peer.py UPLOAD_LIMIT SETTINGS     bytes per second, 0 for none; a JSON object
-  in:  {"torrent": path or magnet, "dir": folder, "peers": [port, ..], "trackers": [url, ..]}    null: those of the torrent
-       {"scrape": true}
-  out: {"port", "seeding", "uploaded", "error", "said": what trackers said}     ten times a second
+  in:  {"torrent": path or magnet, "dir": folder, "peers": [[host, port], ..], "trackers": [url, ..], "pex": bool, "empty": bool}
+       empty: get next to nothing of it; no trackers: null stands for those of the torrent
+       {"scrape": true}, {"dial": [host, port]}
+  out: {"port", "seeding", "uploaded", "peers": ["host:port", ..] it is connected to, "error", "said": what trackers said}     ten times a second
 
 Default settings, but for discovery and uTP, which are off.
 """
@@ -15,12 +16,10 @@ import sys
 
 import libtorrent as lt
 
-HOST = "127.0.0.1"
-
 
 def open_session(upload_limit, settings):
     session = lt.session({
-        "listen_interfaces": f"{HOST}:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+        "listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "enable_incoming_utp": False, "enable_outgoing_utp": False,
         "allow_multiple_connections_per_ip": True, "upload_rate_limit": upload_limit,
         "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification
@@ -43,13 +42,17 @@ def add(session, command):
         params.ti = lt.torrent_info(source)
     params.save_path = command["dir"]
     params.flags &= ~lt.torrent_flags.paused & ~lt.torrent_flags.auto_managed
+    if command["empty"]:
+        params.download_limit = 1000
+    if not command["pex"]:
+        params.flags |= lt.torrent_flags.disable_pex
     if command["trackers"] is not None:
         params.trackers = command["trackers"]
     else:  # once `trackers` is set, those of the torrent do not count
         params.trackers = [t.url for t in params.ti.trackers()]
     handle = session.add_torrent(params)
-    for port in command["peers"]:
-        handle.connect_peer((HOST, port))
+    for peer in command["peers"]:
+        handle.connect_peer(tuple(peer))
     return handle
 
 
@@ -66,12 +69,19 @@ def said(alert):
     return None
 
 
+def connected(handle):
+    """Addresses of the peers with which it has shaken hands."""
+    early = lt.peer_info.handshake | lt.peer_info.connecting
+    return ["{}:{}".format(*p.ip) for p in handle.get_peer_info() if not p.flags & early]
+
+
 def report(session, handle, error, heard):
     status = handle.status() if handle else None
     print(json.dumps({
         "port": session.listen_port(),
         "seeding": bool(status and status.is_seeding),
         "uploaded": status.total_payload_upload if status else 0,
+        "peers": connected(handle) if handle else [],
         "error": error,
         "said": heard,
     }), flush=True)
@@ -89,6 +99,8 @@ def main():
             command = json.loads(line)
             if "scrape" in command:
                 handle.scrape_tracker()
+            elif "dial" in command:
+                handle.connect_peer(tuple(command["dial"]))
             else:
                 handle = add(session, command)
         for alert in session.pop_alerts():

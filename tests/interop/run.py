@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cases import crash, hostile, metadata, signalling, swarm, trackers, transfer  # noqa: E402
+from cases import crash, discovery, hostile, metadata, signalling, swarm, trackers, transfer  # noqa: E402
 from harness.data import Samples  # noqa: E402
 from harness.registry import CASES, run_all  # noqa: E402
 
@@ -43,12 +43,14 @@ def register(args, samples):
         transfer.register_self_check(samples)
         metadata.register_self_check()
         hostile.register_self_check(samples)
+        discovery.register_self_check(samples)
         return
     transfer.register(samples)
     metadata.register()
     hostile.register(samples)
     crash.register()
     swarm.register(args.long)
+    discovery.register(samples)
     signalling.register(samples)
     trackers.register(samples)
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use samara_proto::ids::InfoHashes;
 use samara_proto::metainfo::{Info, Metainfo};
 use samara_proto::peer::Departure;
-pub use samara_proto::torrent::Priority;
+pub use samara_proto::torrent::{MetadataProgress, Priority, Source, Sources};
 use samara_proto::tracker::TrackerUrl;
 use samara_proto::tracker::announcer::Report;
 
@@ -258,6 +258,10 @@ pub struct Snapshot {
     pub seeds: u32,
     /// Hosts that were banned so far.
     pub banned: u32,
+    /// Known addresses, by who told us.
+    pub sources: Sources,
+    /// How far the info dictionary is, while it is fetched from somebody.
+    pub metadata: Option<MetadataProgress>,
     /// How full each of at most 64 equal stretches of the torrent is, 0 to 255.
     pub piece_map: Vec<u8>,
 }

@@ -44,7 +44,8 @@ pub mod trackers;
 pub mod web;
 
 pub use api::{
-    AddSource, AddTorrent, Config, Limits, Mode, PeerState, Priority, SelectFn, Snapshot, State, TorrentEvent,
+    AddSource, AddTorrent, Config, Limits, MetadataProgress, Mode, PeerState, Priority, SelectFn, Snapshot,
+    Source, Sources, State, TorrentEvent,
 };
 pub use client::{AddError, BindError, Client, ClientEvents, Overview, StartError};
 pub use handle::{ReadError, SelectError, Torrent};

@@ -39,8 +39,8 @@ impl Size {
     pub const SHORT: Self = Self { nodes: 30, pieces: 96 };
     /// For a table.
     pub const LONG: Self = Self { nodes: 200, pieces: 256 };
-    /// For the flash crowd in a table.
-    pub const CROWD: Self = Self { nodes: 1000, pieces: 256 };
+    /// For the flash crowd in a table: as large a file as the swarm on loopback has.
+    pub const CROWD: Self = Self { nodes: 1000, pieces: 512 };
 }
 
 /// A world with a name.

@@ -1,8 +1,17 @@
 """What every client under test can do."""
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.lab import HOST, wait_until
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a client finds peers whom nobody told it of; `dht` holds addresses of nodes, the first to begin with."""
+    dht: tuple = ()
+    lsd: bool = False
+    pex: bool = False
 
 
 class Client(ABC):
@@ -19,6 +28,8 @@ class Client(ABC):
     pace = 3  # seconds a small transfer takes with it
     keeps_empty = True  # whether it makes empty files
     ask_trackers = False  # whether it asks the trackers of the torrent
+    ways = Ways()
+    machine = None  # where it runs, if the case made a network
 
     def __init__(self, lab, label):
         self.lab, self.label = lab, label
@@ -45,5 +56,12 @@ class Client(ABC):
     def stop(self):
         """End the process in an orderly way, so that everything is in its file."""
 
+    @property
+    def host(self):
+        return self.machine.ip4 if self.machine else HOST
+
     def address(self):
-        return f"{HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
+
+    def spawn(self, argv, **kw):
+        return self.lab.spawn(self.label, argv, machine=self.machine, **kw)

@@ -16,22 +16,30 @@ class Libtorrent(Client):
 
     def __init__(self, lab, label, upload_limit=0, settings=None, trackers=()):
         super().__init__(lab, label)
-        self.upload_limit, self.settings, self.trackers = upload_limit, settings or {}, list(trackers)
+        self.upload_limit, self.extra, self.trackers = upload_limit, settings or {}, list(trackers)
         self.buf, self.state = b"", {}
 
     def start(self):
-        argv = [sys.executable, PEER, str(self.upload_limit), json.dumps(self.settings)]
-        self.proc = self.lab.spawn(self.label, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        argv = [sys.executable, PEER, str(self.upload_limit), json.dumps(self.settings())]
+        self.proc = self.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         os.set_blocking(self.proc.stdout.fileno(), False)
         self.port = wait_until(lambda: self.status().get("port"), 20, "libtorrent listens")
+
+    def settings(self):
+        chosen = {"listen_interfaces": f"{self.host}:0", "enable_lsd": self.ways.lsd}
+        if self.ways.dht:
+            chosen |= {"enable_dht": True, "dht_bootstrap_nodes": self.ways.dht[0]}
+        return {**chosen, **self.extra}
 
     def share(self, torrent, folder, peers=()):
         self.fetch(torrent, folder, peers)
         self.wait(20)
 
-    def fetch(self, source, folder, peers=()):
+    def fetch(self, source, folder, peers=(), empty=False):
+        """`empty`: be there, and get no piece for the first minute."""
         trackers = None if self.ask_trackers else self.trackers
-        self.tell(torrent=str(source), dir=str(folder), peers=[p.port for p in peers], trackers=trackers)
+        self.tell(torrent=str(source), dir=str(folder), peers=[[p.host, p.port] for p in peers],
+                  pex=self.ways.pex, empty=empty, trackers=trackers)
 
     def tell(self, **command):
         self.proc.stdin.write(json.dumps(command).encode() + b"\n")

@@ -3,7 +3,7 @@ import json
 
 from clients import rpc
 from clients.base import Client
-from harness.lab import HOST, check, free_port, wait_until
+from harness.lab import check, free_port, wait_until
 
 CONFIG = """\
 [LegalNotice]
@@ -13,9 +13,9 @@ Accepted=true
 Session\\Port={port}
 Session\\InterfaceAddress={host}
 Session\\BTProtocol=TCP
-Session\\DHTEnabled=false
-Session\\LSDEnabled=false
-Session\\PeXEnabled=false
+Session\\DHTEnabled={dht}
+Session\\LSDEnabled={lsd}
+Session\\PeXEnabled={pex}
 Session\\QueueingSystemEnabled=false
 Session\\MultiConnectionsPerIp=true
 
@@ -27,6 +27,8 @@ General\\Locale=en
 WebUI\\Address={host}
 WebUI\\Port={rpc}
 WebUI\\LocalHostAuth=false
+WebUI\\AuthSubnetWhitelistEnabled=true
+WebUI\\AuthSubnetWhitelist=10.9.0.0/16
 WebUI\\CSRFProtection=false
 WebUI\\HostHeaderValidation=false
 WebUI\\UseUPnP=false
@@ -41,8 +43,9 @@ class Qbittorrent(Client):
         profile = self.lab.dir(f"{self.label}.profile")
         config = profile / "qBittorrent" / "config"
         config.mkdir(parents=True)
-        (config / "qBittorrent.conf").write_text(CONFIG.format(port=self.port, rpc=self.rpc, host=HOST))
-        self.proc = self.lab.spawn(self.label, ["qbittorrent-nox", f"--profile={profile}"],
+        (config / "qBittorrent.conf").write_text(CONFIG.format(
+            port=self.port, rpc=self.rpc, host=self.host, dht=bool(self.ways.dht), lsd=self.ways.lsd, pex=self.ways.pex))
+        self.proc = self.spawn(["qbittorrent-nox", f"--profile={profile}"],
                                    env={"QT_QPA_PLATFORM": "offscreen", "LC_ALL": "C.UTF-8"})
         wait_until(self.is_up, 30, "qbittorrent answers")
 
@@ -54,7 +57,7 @@ class Qbittorrent(Client):
             return None
 
     def call(self, path, body=None, headers=None):
-        return rpc.request(f"http://{HOST}:{self.rpc}/api/v2/{path}", body, headers)[1].decode()
+        return rpc.request(f"http://{self.host}:{self.rpc}/api/v2/{path}", body, headers)[1].decode()
 
     def share(self, torrent, folder, peers=()):
         self.add(torrent, folder)

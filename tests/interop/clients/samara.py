@@ -4,9 +4,8 @@ import os
 import signal
 
 from clients.base import Client
-from harness.lab import HOST, Failure, check, wait_until
+from harness.lab import Failure, check, wait_until
 
-QUIET = ["--no-dht", "--no-lsd", "--no-pex", "--no-port-map"]
 
 
 def binary():
@@ -32,16 +31,22 @@ class Samara(Client):
 
     def net(self, peers):
         state = self.lab.dir(f"{self.label}.state")
-        argv = ["--listen", f"{HOST}:0", "--state-dir", state, *QUIET, *([] if self.ask_trackers else ["--no-trackers"])]
+        argv = ["--listen", f"{self.host}:0", "--state-dir", state, "--no-port-map", *self.found_by()]
         for peer in peers:
-            argv += ["--peer", f"{HOST}:{peer.port}"]
+            argv += ["--peer", peer.address()]
         return argv
+
+    def found_by(self):
+        ways = self.ways
+        argv = ["--dht-bootstrap", ways.dht[0]] if ways.dht else ["--no-dht"]
+        on = {"--no-lsd": ways.lsd, "--no-pex": ways.pex, "--no-trackers": self.ask_trackers}
+        return argv + [switch for switch, wanted in on.items() if not wanted]
 
     def begin(self, *argv):
         self.runs += 1
         self.out = self.lab.root / f"{self.label}.{self.runs}.events"
         with open(self.out, "wb") as out:
-            self.proc = self.lab.spawn(self.label, [binary(), "--json", *argv], stdout=out)
+            self.proc = self.spawn([binary(), "--json", *argv], stdout=out)
 
     def events(self, kind=None):
         """The events so far; a line that is still being written is left for later."""

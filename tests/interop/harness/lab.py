@@ -68,6 +68,13 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _before(machine):
+    """In the child, before the program."""
+    _die_with_parent()
+    if machine:
+        machine.become()
+
+
 class Lab:
     def __init__(self, name, keep=False):
         self.root = Path(tempfile.mkdtemp(prefix="interop-"))
@@ -80,15 +87,18 @@ class Lab:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def spawn(self, name, argv, env=None, **kw):
-        """Start a process whose output goes to `name`.log unless `kw` says otherwise; HOME is a folder of the case."""
+    def spawn(self, name, argv, env=None, machine=None, **kw):
+        """Start a process whose output goes to `name`.log unless `kw` says otherwise; HOME is a folder of the case.
+
+        `machine` is where it runs, of a network that the case made.
+        """
         home = self.dir(f"{name}.home")
         log = open(self.root / f"{name}.log", "ab")
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", log)
         base = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
         proc = subprocess.Popen([str(a) for a in argv], stderr=log, env={**base, "HOME": str(home), **(env or {})},
-                                preexec_fn=_die_with_parent, **kw)
+                                preexec_fn=lambda: _before(machine), **kw)
         self.running.append(proc)
         return proc
 

@@ -73,6 +73,8 @@ class Wire:
 class Hostile:
     """A peer that accepts or makes connections and runs `act` on each. Errors of a closed connection are its end."""
 
+    host = HOST
+
     def __init__(self, sample, act):
         self.sample, self.act = sample, act
         self.listener = socket.create_server((HOST, 0))
@@ -89,6 +91,9 @@ class Hostile:
             except OSError:
                 return
             self.run(sock)
+
+    def address(self):
+        return f"{HOST}:{self.port}"
 
     def dial(self, port):
         sock = socket.create_connection((HOST, port))

@@ -156,6 +156,8 @@ impl Owner {
             peers: stats.peers,
             seeds: stats.seeds,
             banned: self.basis.banned + stats.banned,
+            sources: stats.sources,
+            metadata: stats.metadata,
             piece_map: match &self.data {
                 Data::Open(opened) => piece_map(&opened.storage.have()),
                 Data::Unknown | Data::Opening => Vec::new(),

@@ -161,6 +161,7 @@ impl Links {
     /// Lets every connection, present and future, check indices and read pieces.
     pub(super) fn opened(&mut self, opened: &Opened) {
         self.config.shape = Some(opened.shape());
+        self.config.pex &= !opened.metainfo.info.private();
         let _ = self.storage.set(opened.storage.clone());
     }
 

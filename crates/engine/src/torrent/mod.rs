@@ -260,6 +260,7 @@ impl Owner {
         let mut connection = peer::Config::new(peer_id);
         connection.client = shared.config.client_name.as_str().into();
         connection.listen_port = shared.port;
+        connection.pex = machine.may_exchange();
         let private = metainfo.as_ref().is_some_and(|m| m.info.private());
         Ok(Self {
             links: Links::new(Arc::clone(&shared), connection, limits.clone(), ends.me.clone(), private),

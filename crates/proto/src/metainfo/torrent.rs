@@ -77,6 +77,12 @@ impl Metainfo {
         })
     }
 
+    /// Whether no piece layer is missing, so that [`Metainfo::parse`] takes what is written.
+    pub fn has_layers(&self) -> bool {
+        let needed = self.info.files().iter().filter(|f| f.length > u64::from(self.info.piece_length()));
+        needed.filter_map(|file| file.pieces_root).all(|root| self.piece_layers.contains_key(&root))
+    }
+
     /// Writes a `.torrent` file: canonical but for the info dictionary, which stays as it is.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();

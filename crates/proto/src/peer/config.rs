@@ -74,6 +74,9 @@ pub struct Config {
     pub dht_port: Option<u16>,
     /// The remote's address, told to it so that it learns how it is seen (BEP 10 `yourip`).
     pub remote_ip: Option<IpAddr>,
+    /// Whether the first extension handshake names `ut_pex` (BEP 11). What a later one adds libtorrent does not heed, and
+    /// takes the messages that follow from it for an error. `Command::AllowPex` takes it back.
+    pub pex: bool,
     /// The torrent's shape, if it is known already; otherwise `Command::Layout` brings it.
     pub shape: Option<Shape>,
 }
@@ -87,6 +90,7 @@ impl Config {
             listen_port: None,
             dht_port: None,
             remote_ip: None,
+            pex: false,
             shape: None,
         }
     }

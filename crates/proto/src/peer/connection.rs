@@ -111,7 +111,7 @@ impl<B> Connection<B> {
     }
 
     fn new(config: Config, phase: Phase, now: Time) -> Self {
-        let shape = config.shape.clone();
+        let (shape, pex) = (config.shape.clone(), config.pex);
         let mut connection = Self {
             config,
             phase,
@@ -123,7 +123,7 @@ impl<B> Connection<B> {
             uploads: Uploads::new(now),
             remote: Remote::default(),
             grants: Grants::default(),
-            extensions: Extensions::default(),
+            extensions: Extensions::new(pex),
             budget: Budget::new(now),
             timers: Timers::new(now),
             interested: false,

@@ -49,6 +49,11 @@ pub(super) struct Extensions {
 }
 
 impl Extensions {
+    /// `pex`: whether peers may be exchanged, until a command says otherwise.
+    pub(super) fn new(pex: bool) -> Self {
+        Self { pex_allowed: pex, ..Self::default() }
+    }
+
     /// The latest word on each thing counts; what a handshake does not name stays (BEP 10).
     fn merge(&mut self, new: ExtensionHandshake) {
         self.ut_metadata = new.ut_metadata.unwrap_or(self.ut_metadata);

@@ -11,7 +11,9 @@ use crate::metainfo::{Info, MetainfoError};
 use crate::peer::{Command, Departure, Event, Violation};
 use crate::time::Time;
 
+use super::metadata::MetadataProgress;
 pub use super::priority::Priority;
+use super::sources::Sources;
 
 /// Settings of one torrent. They do not change while it runs, but for the selection.
 #[derive(Clone, Debug)]
@@ -335,6 +337,10 @@ pub struct Stats {
     pub connections: u32,
     /// Known addresses.
     pub candidates: u32,
+    /// Who told us of them.
+    pub sources: Sources,
+    /// How far the info dictionary is, while it is fetched from somebody.
+    pub metadata: Option<MetadataProgress>,
     /// Hosts that were banned so far.
     pub banned: u32,
 }

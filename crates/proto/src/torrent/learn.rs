@@ -41,9 +41,12 @@ impl<B> Torrent<B> {
 
     pub(super) fn on_metadata(&mut self, key: PeerKey, piece: u32, data: Vec<u8>) {
         let Some(metadata) = &mut self.metadata else { return };
-        match metadata.data(key, piece, data) {
+        match metadata.data(self.now, key, piece, data) {
             Outcome::More => self.ask_metadata(key),
-            Outcome::Done(raw) => self.on_info(raw.into()),
+            Outcome::Done(raw, liars) => {
+                self.on_info(raw.into());
+                liars.into_iter().for_each(|liar| self.ban(liar, Violation::BadMetadata));
+            }
             Outcome::Liar(liar) => self.ban(liar, Violation::BadMetadata),
         }
     }

@@ -41,6 +41,7 @@ mod seeding;
 mod selection;
 mod serve;
 mod slots;
+mod sources;
 mod standpoint;
 mod superseed;
 #[cfg(test)]
@@ -64,6 +65,7 @@ use choker::Choker;
 use hashes::Hashes;
 use leaves::Leaves;
 use metadata::Metadata;
+pub use metadata::MetadataProgress;
 use naming::Naming;
 use peer::Peer;
 use picker::Picker;
@@ -71,6 +73,7 @@ use priority::Priorities;
 use rate::Rate;
 use roster::Roster;
 use slots::Slots;
+pub use sources::Sources;
 
 use crate::bitfield::Bitfield;
 use crate::ids::{FileIndex, InfoHashes, PeerId, PeerKey};
@@ -352,6 +355,8 @@ impl<B> Torrent<B> {
             seeds: active().filter(|p| p.is_seed()).count() as u32,
             connections: (self.peers.len() + self.roster.connecting()) as u32,
             candidates: self.roster.len() as u32,
+            sources: self.roster.sources(),
+            metadata: self.metadata.as_ref().and_then(Metadata::progress),
             banned: self.banned,
         }
     }

@@ -102,7 +102,7 @@ impl<B> Torrent<B> {
     }
 
     /// Whether peers may be exchanged, as far as is known.
-    pub(super) fn may_exchange(&self) -> bool {
+    pub fn may_exchange(&self) -> bool {
         self.config.pex && !self.is_private()
     }
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use super::api::Source;
 use super::hosts::{self, host};
+use super::sources::Sources;
 use super::standpoint::Standpoint;
 use crate::ids::PeerKey;
 use crate::peer::Departure;
@@ -109,6 +110,7 @@ pub(super) struct Roster {
     waiting: BTreeSet<(Time, SocketAddr)>,
     due: BTreeSet<Rank>,
     connecting: usize,
+    sources: Sources,
     tellers: Tellers,
     standpoint: Standpoint,
     bans: Bans,
@@ -126,6 +128,7 @@ impl Roster {
             waiting: BTreeSet::new(),
             due: BTreeSet::new(),
             connecting: 0,
+            sources: Sources::default(),
             tellers: Tellers::default(),
             standpoint: Standpoint::new(rng.next_u64(), port),
             bans: Bans::default(),
@@ -137,6 +140,11 @@ impl Roster {
     /// Number of addresses known.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Who told us of them.
+    pub(super) const fn sources(&self) -> Sources {
+        self.sources
     }
 
     /// Connections being opened.
@@ -202,6 +210,7 @@ impl Roster {
         let state = State::Connecting;
         self.entries.insert(addr, Entry { source, state, failures: 0, gave: None, teller });
         *self.hosts.entry(host(addr)).or_default() += 1;
+        self.sources.add(source);
         self.connecting += 1;
         self.set_state(addr, State::Waiting(now));
     }
@@ -230,12 +239,14 @@ impl Roster {
     /// Notes a better source of a known address. True if it is known.
     fn upgrade(&mut self, addr: SocketAddr, source: Source) -> bool {
         let Some(entry) = self.entries.get_mut(&addr) else { return false };
-        let better = source < entry.source;
-        entry.source = entry.source.min(source);
+        let before = entry.source;
+        entry.source = before.min(source);
         if let State::Due(_) = entry.state {
             self.set_state(addr, State::Waiting(Time::ZERO));
         }
-        if better {
+        if source < before {
+            self.sources.remove(before);
+            self.sources.add(source);
             self.proved(addr);
         }
         true
@@ -253,9 +264,9 @@ impl Roster {
     fn forget(&mut self, addr: SocketAddr) {
         self.set_state(addr, State::Connected(PeerKey(0)));
         self.proved(addr);
-        if self.entries.remove(&addr).is_some()
-            && let Some(n) = self.hosts.get_mut(&host(addr))
-        {
+        let Some(entry) = self.entries.remove(&addr) else { return };
+        self.sources.remove(entry.source);
+        if let Some(n) = self.hosts.get_mut(&host(addr)) {
             *n -= 1;
             if *n == 0 {
                 self.hosts.remove(&host(addr));

@@ -45,6 +45,20 @@ fn it_passes_between_two_that_are_allowed_to() {
 }
 
 #[test]
+fn who_may_from_the_start_names_it_in_the_first_handshake() {
+    let config = Config { pex: true, ..config(1) };
+    let side = &mut Side::new(Conn::outgoing(config, HYBRID, Time::ZERO));
+    side.take_sent(Time::ZERO);
+    side.inbox.extend(EXTENDED.handshake());
+    side.read_all(Time::ZERO);
+    assert_eq!(named(side), [Some(3)]);
+    side.command(Time::ZERO, Command::AllowPex(true));
+    assert_eq!(named(side), []);
+    side.command(Time::ZERO, Command::AllowPex(false));
+    assert_eq!(named(side), [Some(0)]);
+}
+
+#[test]
 fn it_is_not_named_said_or_heard_unless_allowed_and_taken_back_once_forbidden() {
     let mut side = EXTENDED.open(config(1));
     side.hears(Time::ZERO, &[Message::Extended(0, b"d1:md6:ut_pexi7eee")]);

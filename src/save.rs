@@ -1,0 +1,75 @@
+//! The `.torrent` of what was fetched by its hash alone (`get --save-torrent`).
+//!
+//! Around the info dictionary, which stays as it came, stand the trackers and web seeds of the link, and the piece layers
+//! that peers gave (BEP 52). So it is written once those are known, mostly before the first byte of the files. A file
+//! that is there already is left alone: if it says the same, well; if not, that is an error.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use samara_proto::metainfo::{Info, Metainfo};
+use samara_proto::path::sanitise;
+
+use crate::publish::publish;
+use crate::source::Source;
+
+/// Longest name in bytes: with its ending, and that of the temporary file, it has to fit 255.
+const MAX_NAME: usize = 200;
+
+/// A torrent that is to be saved.
+#[derive(Debug)]
+pub(crate) struct Save {
+    /// A file, or a folder for it.
+    to: PathBuf,
+    trackers: Vec<String>,
+    web_seeds: Vec<String>,
+}
+
+impl Save {
+    /// Of `source`: to `to`, or into the folder `dir` under the torrent's name.
+    pub(crate) fn new(to: Option<&Path>, dir: &Path, source: &Source) -> Self {
+        let to = to.unwrap_or(dir).to_owned();
+        match source {
+            // All is known of it.
+            Source::Torrent(_) => Self { to, trackers: Vec::new(), web_seeds: Vec::new() },
+            Source::Magnet(link) => {
+                Self { to, trackers: link.trackers.clone(), web_seeds: link.web_seeds.clone() }
+            }
+        }
+    }
+
+    /// Writes it, and says where; `None` if piece layers are still to come.
+    ///
+    /// # Errors
+    /// If it cannot be written, or another file is in its place.
+    pub(crate) fn write(&self, metainfo: &Metainfo) -> Result<Option<PathBuf>> {
+        if !metainfo.has_layers() {
+            return Ok(None);
+        }
+        let file = if self.to.is_dir() { self.to.join(file_name(&metainfo.info)) } else { self.to.clone() };
+        let bytes = self.dress(metainfo.clone()).to_bytes();
+        match std::fs::read(&file) {
+            Ok(there) if there == bytes => {}
+            Ok(_) => bail!(
+                "the torrent cannot be saved as {}: another file is there; name another with --save-torrent FILE",
+                file.display()
+            ),
+            Err(_) => publish(&file, &bytes, false)?,
+        }
+        Ok(Some(file))
+    }
+
+    fn dress(&self, mut metainfo: Metainfo) -> Metainfo {
+        metainfo.trackers.extend(self.trackers.iter().map(|url| vec![url.clone()]));
+        metainfo.web_seeds.extend_from_slice(&self.web_seeds);
+        metainfo
+    }
+}
+
+/// The torrent's name, made safe as those of its files are.
+fn file_name(info: &Info) -> String {
+    let paths = sanitise(info);
+    let name = paths.iter().flatten().next().and_then(|path| path.components().next());
+    let name = name.map_or_else(|| info.hashes().primary().to_string(), str::to_owned);
+    format!("{}.torrent", &name[..name.floor_char_boundary(MAX_NAME)])
+}
