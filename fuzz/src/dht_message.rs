@@ -2,7 +2,7 @@
 
 use samara_proto::dht::contact::{push_node, read_nodes};
 use samara_proto::dht::message::{Body, MAX_READ, MAX_TRANSACTION, Message, Method, Refused, parse};
-use samara_proto::dht::saved::{MAX_SAVED, Saved};
+use samara_proto::dht::saved::{Both, MAX_SAVED, Saved};
 use samara_proto::tracker::Family;
 
 /// Runs one input as a datagram, and as what a node keeps between runs.
@@ -12,6 +12,9 @@ pub fn run(data: &[u8]) {
             assert!(saved.contacts.len() <= MAX_SAVED);
             assert_eq!(Saved::read(&saved.write(family), family), Some(saved));
         }
+    }
+    if let Some(both) = Both::read(data) {
+        assert_eq!(Both::read(&both.write()), Some(both));
     }
     match parse(data) {
         Ok(message) => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::json::{JSON, write};
 use crate::access::Refusal;
+use crate::config::Part;
 use crate::dht::Standing;
 use crate::metrics::{Count, Exposition, ProcessNow, Transport};
 use crate::remote::Condition;
@@ -194,35 +195,59 @@ pub(super) fn page(site: &Site, reply: &mut Reply) {
     let stats = Stats::of(site);
     reply.content_type = "text/html; charset=utf-8";
     reply.headers = PAGE_HEADERS.into();
+    let tracker = site.config.runs(Part::Tracker);
+    let what = match tracker {
+        true => "A BitTorrent tracker. Clients announce at <code>/announce</code>; there",
+        false => "A node of the BitTorrent DHT. There",
+    };
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>Samara hub</title><style>{STYLE}</style><h1>Samara hub</h1>\
-         <p>A BitTorrent tracker. Clients announce at <code>/announce</code>; there are also \
-         <a href=\"stats\">numbers as JSON</a> and <a href=\"metrics\">for Prometheus</a>.</p>\
-         <table><tr><th><th>torrents<th>seeds<th>leeches"
+         <p>{what} are also <a href=\"stats\">numbers as JSON</a> and <a href=\"metrics\">for Prometheus</a>.</p>"
     );
-    for (name, family) in [("IPv4", &stats.ipv4), ("IPv6", &stats.ipv6)] {
-        let Some(family) = family else { continue };
-        // Writing to a string cannot fail.
-        let _ =
-            write!(out, "<tr><td>{name}<td>{}<td>{}<td>{}", family.torrents, family.seeds, family.leeches);
+    if tracker {
+        stats.write_tracker(&mut out);
     }
-    let webrtc = &stats.webrtc;
-    let _ = write!(
-        out,
-        "</table><p>{} peers of {} torrents connect by WebRTC.</p>",
-        webrtc.peers, webrtc.torrents
-    );
-    let _ = writeln!(
-        out,
-        "{}<p>{} announces and {} scrapes in {}. Version {}.</p></html>",
-        stats.shared_store.as_ref().map_or("", SharedStore::words),
-        stats.served.values().map(|served| served.announces).sum::<u64>(),
-        stats.served.values().map(|served| served.scrapes).sum::<u64>(),
-        period(stats.uptime_seconds),
-        stats.version
-    );
+    stats.write_dht(&mut out);
+    let (up, version) = (period(stats.uptime_seconds), stats.version);
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "<p>For {up}. Version {version}.</p></html>");
     reply.body.extend_from_slice(out.as_bytes());
+}
+
+impl Stats {
+    fn write_tracker(&self, out: &mut String) {
+        out.push_str("<table><tr><th><th>torrents<th>seeds<th>leeches");
+        for (name, family) in [("IPv4", &self.ipv4), ("IPv6", &self.ipv6)] {
+            let Some(family) = family else { continue };
+            let _ = write!(
+                out,
+                "<tr><td>{name}<td>{}<td>{}<td>{}",
+                family.torrents, family.seeds, family.leeches
+            );
+        }
+        let webrtc = &self.webrtc;
+        let _ = write!(
+            out,
+            "</table><p>{} peers of {} torrents connect by WebRTC.</p>{}<p>{} announces and {} scrapes.</p>",
+            webrtc.peers,
+            webrtc.torrents,
+            self.shared_store.as_ref().map_or("", SharedStore::words),
+            self.served.values().map(|served| served.announces).sum::<u64>(),
+            self.served.values().map(|served| served.scrapes).sum::<u64>(),
+        );
+    }
+
+    fn write_dht(&self, out: &mut String) {
+        for (family, dht) in &self.dht {
+            let family = if *family == "ipv4" { "IPv4" } else { "IPv6" };
+            let _ = write!(
+                out,
+                "<p>DHT over {family}: {} nodes known, {} questions answered.</p>",
+                dht.nodes, dht.answers
+            );
+        }
+    }
 }
 
 /// Days and hours, or hours and minutes.

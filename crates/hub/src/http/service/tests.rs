@@ -13,7 +13,7 @@ use super::super::front::Mailbox;
 use super::*;
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, Part};
 use crate::store::Store;
 
 struct Rig {
@@ -263,6 +263,19 @@ fn what_the_hub_tells_of_itself() {
         assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     }
     assert_eq!(rig.get("203.0.113.1", "/health"), b"ok\n");
+}
+
+#[test]
+fn a_hub_without_a_tracker_says_so() {
+    let mut rig = Rig::new(Options { only: Some(vec![Part::Dht]), ..Options::default() });
+    for path in ["/announce", "/KEY/announce", "/scrape"] {
+        let (head, body) = rig.say("192.0.2.1", &format!("GET {path} HTTP/1.1\r\n\r\n"));
+        assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+        assert_eq!(body, b"this hub runs no tracker: try /stats or /health\n");
+    }
+    let page = String::from_utf8(rig.get("192.0.2.1", "/")).unwrap();
+    assert!(page.contains("A node of the BitTorrent DHT") && !page.contains("/announce"), "{page}");
+    assert_eq!(rig.get("192.0.2.1", "/health"), b"ok\n");
 }
 
 #[test]
