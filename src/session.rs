@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use samara_engine::{Client, Config, Limits, PeerState, Snapshot, StartError, TorrentEvent};
+use samara_engine::{Client, Config, Limits, PeerState, Snapshot, StartError, State, TorrentEvent};
 use samara_proto::magnet::Host;
 
 use crate::args::Net;
@@ -159,6 +159,7 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         peers: snapshot.peers,
         seeds: snapshot.seeds,
         search: None,
+        hashes_lack: snapshot.state == State::Metadata && snapshot.total > 0,
         map: snapshot.piece_map.clone(),
     }
 }

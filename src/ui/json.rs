@@ -188,6 +188,9 @@ pub(crate) struct Progress {
     /// While nothing but the hash is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) search: Option<Search>,
+    /// The files are known, but not what their pieces must hash to; for people only.
+    #[serde(skip)]
+    pub(crate) hashes_lack: bool,
     /// How full each stretch of the torrent is; for people only.
     #[serde(skip)]
     pub(crate) map: Vec<u8>,

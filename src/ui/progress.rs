@@ -84,6 +84,9 @@ fn transfer(p: &Progress) -> String {
     if let Some(search) = &p.search {
         return searching(search, p.peers);
     }
+    if p.hashes_lack {
+        return format!("Asking for the hashes of the pieces  {peers}");
+    }
     if p.total == 0 {
         return format!("Asking for the metadata  {peers}");
     }
