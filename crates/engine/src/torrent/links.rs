@@ -64,9 +64,9 @@ impl Links {
         Self { shared, share, config, private, limits, owner, peers, dirty, tasks, storage, next: 0 }
     }
 
-    /// It turns out to be private.
+    /// It turns out to be private: no new connection hears of our DHT node, or that peers may be exchanged (BEP 27).
     pub(super) const fn set_private(&mut self) {
-        self.private = true;
+        (self.private, self.config.pex) = (true, false);
     }
 
     /// Opens a connection in the background; the owner gets `ToTorrent::Outgoing`.
