@@ -112,7 +112,7 @@ fn searching(s: &Search, connected: u32) -> String {
             count(m.total.into(), "piece")
         );
     }
-    let from: Vec<_> = s.from.iter().map(|(source, n)| format!("{source} {n}")).collect();
+    let from: Vec<_> = s.from.iter().map(|(source, n)| format!("{} {n}", teller(source))).collect();
     let known = match s.known {
         0 => "nobody known yet".to_owned(),
         n => format!("{n} known ({})", from.join(", ")),
@@ -125,8 +125,22 @@ fn searching(s: &Search, connected: u32) -> String {
 /// Who is asked, for people.
 fn asked(who: &str) -> &str {
     match who {
+        "peers" => "the peers named",
         "dht" => "the DHT",
         "lsd" => "the local network",
+        other => other,
+    }
+}
+
+/// Who told an address, for people.
+fn teller(source: &str) -> &str {
+    match source {
+        "user" => "named",
+        "lsd" => "local network",
+        "tracker" => "trackers",
+        "incoming" => "callers",
+        "pex" => "other peers",
+        "dht" => "DHT",
         other => other,
     }
 }
@@ -200,7 +214,7 @@ mod tests {
             "Asking trackers, the DHT, the local network: nobody known yet, 1 peer connected"
         );
         (search.known, search.from) = (3, [("tracker", 1), ("dht", 2)].into());
-        assert!(told(&search).ends_with(": 3 known (dht 2, tracker 1), 1 peer connected"));
+        assert!(told(&search).ends_with(": 3 known (DHT 2, trackers 1), 1 peer connected"));
         search.metadata = Some(MetadataPieces { pieces: 1, total: 5, peers: 2 });
         assert_eq!(told(&search), "Fetching the metadata: 1 of 5 pieces from 2 peers  1 peer connected");
     }

@@ -4,11 +4,10 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::{Temp, address, config, download, eventually, random};
-use samara_engine::{AddTorrent, Client, Config, Limits, Mode, Torrent, TorrentEvent};
+use samara_engine::{AddTorrent, Client, Config, Limits, Mode, Source, Torrent, TorrentEvent};
 use samara_proto::bencode::write_dict;
 use samara_proto::metainfo::{Info, Metainfo};
 use sha1::{Digest, Sha1};
@@ -39,14 +38,14 @@ struct Three {
 }
 
 impl Three {
-    async fn start(listen: &str, private: bool, pex: bool) -> Self {
+    async fn start(listen: &str, rate: u64, private: bool, pex: bool) -> Self {
         let temp = Temp::new("pex");
         let data = random(1, 40 * PIECE);
         fs::write(temp.join("from").join("x"), &data).unwrap();
         let metainfo = torrent(&data, private);
         let mut three = Self { clients: Vec::new(), torrents: Vec::new(), _temp: temp };
         let mut seed = download(&metainfo, &three._temp.join("from"), &[]);
-        (seed.mode, seed.limits) = (Mode::Seed, Limits { up: Some(400_000), down: None });
+        (seed.mode, seed.limits) = (Mode::Seed, Limits { up: Some(rate), down: None });
         three.add(listen, pex, seed).await;
         let known = address(&three.clients[0]);
         for n in 0..2 {
@@ -63,9 +62,15 @@ impl Three {
         self.clients.push(client);
     }
 
-    /// With whom the last is connected.
-    async fn peers_of_last(&self) -> Vec<SocketAddr> {
-        self.torrents[2].peers().await.iter().map(|peer| peer.addr).collect()
+    /// Which of the two called the other.
+    async fn caller(&self) -> Option<&Torrent> {
+        for (caller, called) in [(1, 2), (2, 1)] {
+            let called = address(&self.clients[called]);
+            if self.torrents[caller].peers().await.iter().any(|peer| peer.addr == called) {
+                return Some(&self.torrents[caller]);
+            }
+        }
+        None
     }
 
     async fn end(self) {
@@ -78,11 +83,10 @@ impl Three {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_know_one_third_find_each_other() {
     for listen in ["127.0.0.1:0", "[::1]:0"] {
-        let three = Three::start(listen, false, true).await;
-        let other = address(&three.clients[1]);
-        eventually("they meet", async || three.peers_of_last().await.contains(&other)).await;
-        let sources = three.torrents[2].snapshot().await.unwrap().sources;
-        assert_eq!(sources.of(samara_engine::Source::Pex), 1, "{sources:?}");
+        let three = Three::start(listen, 20_000, false, true).await;
+        eventually("they meet", async || three.caller().await.is_some()).await;
+        let sources = three.caller().await.unwrap().snapshot().await.unwrap().sources;
+        assert!(sources.of(Source::Pex) == 1, "{sources:?}");
         three.end().await;
     }
 }
@@ -90,7 +94,7 @@ async fn two_who_know_one_third_find_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_if_the_torrent_is_private_or_it_is_switched_off() {
     for (private, pex) in [(true, true), (false, false)] {
-        let mut three = Three::start("127.0.0.1:0", private, pex).await;
+        let mut three = Three::start("127.0.0.1:0", 800_000, private, pex).await;
         let seed = address(&three.clients[0]);
         let mut met = Vec::new();
         common::until(&mut three.torrents[2], |event| {
