@@ -1,14 +1,16 @@
-//! Asks a DHT node as much as it answers, and tells how much that is:
+//! Asks the DHT node of a hub as much as it answers, and tells how much that is:
 //!
 //! ```text
-//! samara hub --only dht --udp 127.0.0.1:6969 --dht-bootstrap 127.1.0.1:7000 --dht-rate 1GiB --workers 1
-//! cargo run --release -p samara-hub --example dht_flood -- 127.0.0.1:6969 PID [SECONDS]
+//! cargo build --release
+//! cargo run --release -p samara-hub --example dht_flood -- target/release/samara [SECONDS]
 //! ```
 //!
-//! A crowd of nodes (127.1.x.y, port 7000) answers the node meanwhile, so that its table fills and its answers have the
-//! usual size. Addresses of this machine are not limited; `--dht-rate` is.
+//! A crowd of nodes (127.1.x.y, port 7000) answers the hub meanwhile, so that its table fills and its answers have the
+//! usual size. Addresses of this machine are not limited.
 
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
@@ -17,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use samara_proto::dht::Contact;
 use samara_proto::dht::contact::push_node;
 use samara_proto::dht::message::{Body, Message, Method, Query, Response, Want, parse};
+use samara_proto::dht::saved::{Both, Saved};
 use samara_proto::ids::NodeId;
 use samara_proto::rng::Rng;
 
@@ -30,21 +33,21 @@ const ASKERS: usize = 16;
 const WINDOW: usize = 32;
 
 /// The crowd fills the table for so long.
-const WARM_UP: Duration = Duration::from_secs(25);
+const WARM_UP: Duration = Duration::from_secs(10);
 
 fn main() -> io::Result<()> {
     let mut args = env::args().skip(1);
-    let node: SocketAddr = args.next().and_then(|at| at.parse().ok()).expect("the node's address");
-    let pid: u32 = args.next().and_then(|pid| pid.parse().ok()).expect("its process");
+    let samara = args.next().expect("where samara is");
     let seconds = args.next().and_then(|n| n.parse().ok()).unwrap_or(5);
     let crowd = Crowd::new()?;
+    let mut hub = Hub::start(&samara, &crowd)?;
     thread::spawn(move || crowd.run());
     thread::sleep(WARM_UP);
-    let mut flood = Flood::new(node)?;
+    let mut flood = Flood::new(hub.addr)?;
     for kind in ["ping", "find_node", "get_peers"] {
-        let (cpu, start) = (cpu_seconds(pid), Instant::now());
+        let (cpu, start) = (hub.cpu_seconds(), Instant::now());
         let (answers, bytes) = flood.run(kind, Duration::from_secs(seconds))?;
-        let (cpu, took) = (cpu_seconds(pid) - cpu, start.elapsed().as_secs_f64());
+        let (cpu, took) = (hub.cpu_seconds() - cpu, start.elapsed().as_secs_f64());
         println!(
             "{kind}: {:.0} answers a second of {} bytes, {:.0} per CPU-second ({cpu:.2} s in {took:.1} s)",
             answers as f64 / took,
@@ -52,14 +55,40 @@ fn main() -> io::Result<()> {
             answers as f64 / cpu
         );
     }
-    Ok(())
+    hub.process.kill()
 }
 
-/// Processor time of a process so far, in hundredths.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().skip(11);
-    fields.take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / 100.0
+/// The hub, with one worker, and with the crowd for old acquaintances.
+struct Hub {
+    process: Child,
+    addr: SocketAddr,
+}
+
+impl Hub {
+    fn start(samara: &str, crowd: &Crowd) -> io::Result<Self> {
+        let contacts = crowd.nodes.iter().map(|(_, contact)| *contact).collect();
+        let saved = Saved { id: NodeId::random(&mut Rng::new(3)), contacts };
+        let file = env::temp_dir().join(format!("samara-dht-flood-{}", std::process::id()));
+        fs::write(&file, Both { v4: Some(saved), v6: None }.write())?;
+        let mut process = Command::new(samara)
+            .args(["hub", "--json", "--only", "dht", "--udp", "127.0.0.1:0", "--workers", "1"])
+            .args(["--dht-bootstrap", "none", "--dht-rate", "1GiB", "--dht-state"])
+            .arg(&file)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        fs::remove_file(file)?;
+        let addr = line.split('"').find_map(|part| part.parse().ok()).expect("it tells where it listens");
+        Ok(Self { process, addr })
+    }
+
+    /// Processor time so far, in hundredths.
+    fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().skip(11);
+        fields.take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / 100.0
+    }
 }
 
 /// Those who ask.

@@ -122,7 +122,7 @@ impl Standing {
 struct Inner {
     dht: Dht,
     entry: Entry,
-    /// When the thread comes back by itself.
+    /// When the thread comes back; others may bring it nearer.
     wakes: Time,
     stopped: bool,
 }
@@ -188,7 +188,7 @@ impl Node {
                 if back { answers.push(Letter { to: from, ..letter }) } else { questions.push(letter) }
             });
         }
-        let sooner = inner.dht.deadline().is_some_and(|at| at < inner.wakes);
+        let sooner = inner.come_sooner();
         drop(inner);
         if sooner {
             self.bell.notify_one();
@@ -204,6 +204,9 @@ impl Node {
                 let mut inner = self.lock();
                 inner.dht.handle(now, Input::Unreachable(letter.to));
                 inner.drain(now, |letter| letters.push(letter));
+                if inner.come_sooner() {
+                    self.bell.notify_one();
+                }
             }
         }
     }
@@ -224,8 +227,7 @@ impl Node {
             drop(inner);
             self.send(std::mem::take(&mut letters));
             let pause = wakes.since(self.clock.now());
-            let idle =
-                |inner: &mut Inner| !inner.stopped && inner.dht.deadline().is_none_or(|at| at >= inner.wakes);
+            let idle = |inner: &mut Inner| !inner.stopped && inner.wakes >= wakes;
             let waited = self.bell.wait_timeout_while(self.lock(), pause, idle);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -244,6 +246,7 @@ impl Node {
                 if inner.entry.found(addrs) {
                     let known = inner.entry.known();
                     inner.set_bootstrap(node.clock.now(), &known);
+                    inner.come_sooner();
                     drop(inner);
                     node.bell.notify_one();
                 }
@@ -285,6 +288,13 @@ impl Node {
 impl Inner {
     fn nodes(&self) -> impl Iterator<Item = (Family, &Machine)> {
         [Family::V4, Family::V6].into_iter().filter_map(|family| Some((family, self.dht.node(family)?)))
+    }
+
+    /// Has the thread come back earlier than it wanted to, if the node now wants that.
+    fn come_sooner(&mut self) -> bool {
+        let nearer = self.dht.deadline().filter(|at| *at < self.wakes);
+        self.wakes = nearer.unwrap_or(self.wakes);
+        nearer.is_some()
     }
 
     fn set_bootstrap(&mut self, now: Time, addrs: &[SocketAddr]) {
