@@ -180,14 +180,23 @@ impl Gate {
         self.clients.is_empty() || self.clients.iter().any(|net| net.contains(client))
     }
 
+    /// Whether there is a list of denied torrents.
+    pub(crate) const fn has_denied(&self) -> bool {
+        self.deny.is_some()
+    }
+
+    /// Whether a list of denied torrents names this one.
+    pub(crate) fn denies(&mut self, torrent: &WireHash) -> bool {
+        self.deny.as_mut().is_some_and(|list| list.get().contains(torrent))
+    }
+
     /// Whether this torrent is served.
     ///
     /// # Errors
     /// If it is not.
     pub(crate) fn serve(&mut self, torrent: &WireHash) -> Result<(), Refusal> {
         let allowed = self.allow.as_mut().is_none_or(|list| list.get().contains(torrent));
-        let denied = self.deny.as_mut().is_some_and(|list| list.get().contains(torrent));
-        if allowed && !denied { Ok(()) } else { Err(Refusal::Torrent) }
+        if allowed && !self.denies(torrent) { Ok(()) } else { Err(Refusal::Torrent) }
     }
 }
 

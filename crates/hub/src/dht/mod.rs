@@ -11,4 +11,4 @@ mod node;
 mod tests;
 
 pub(crate) use memory::{check, save};
-pub(crate) use node::{Letter, Node, Ports, Standing, is_message, is_question};
+pub(crate) use node::{Letter, Node, Ports, Standing, announced, is_message, is_question};

@@ -9,8 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use samara_proto::dht::dual::Dht;
+use samara_proto::dht::message::{Body, Method, Query, parse};
 use samara_proto::dht::node::{Config as NodeConfig, Input, Node as Machine, Output};
 use samara_proto::dht::server::ServerConfig;
+use samara_proto::ids::WireHash;
 use samara_proto::time::Time;
 use samara_proto::tracker::Family;
 
@@ -44,6 +46,20 @@ pub(crate) fn is_message(datagram: &[u8]) -> bool {
 /// Whether a message can be a question: those have that in them, others hardly ever.
 pub(crate) fn is_question(message: &[u8]) -> bool {
     message.windows(6).any(|part| part == b"1:y1:q")
+}
+
+/// The torrent that a message announces a peer of.
+pub(crate) fn announced(message: &[u8]) -> Option<WireHash> {
+    // Most are something else, and need not be read twice.
+    if !message.windows(13).any(|part| part == b"announce_peer") {
+        return None;
+    }
+    match parse(message).ok()?.body {
+        Body::Query(Query { method: Method::AnnouncePeer { info_hash, .. }, .. }) => {
+            Some(WireHash(info_hash.0))
+        }
+        _ => None,
+    }
 }
 
 /// One socket of each family that the hub answers at, for what the node asks.

@@ -183,3 +183,32 @@ fn a_restart_keeps_its_place_and_its_neighbours() {
     let nowhere = Config::new(saved()).unwrap();
     assert!(Hub::check(&nowhere).unwrap_err().to_string().contains("DHT node"));
 }
+
+#[test]
+fn peers_of_denied_torrents_are_not_kept() {
+    let list = std::env::temp_dir().join(format!("samara-hub-denied-{}", std::process::id()));
+    fs::write(&list, format!("{}\n", "61".repeat(20))).unwrap();
+    let hub = hub(&[local("127.0.0.1:0")], &[], Options { deny_list: Some(list.clone()), ..both_parts() });
+    let client = client(&hub);
+    let ask = |question: &[u8]| {
+        client.send(question).unwrap();
+        let mut buffer = [0; 2000];
+        let len = client.recv(&mut buffer).unwrap();
+        buffer[..len].to_vec()
+    };
+    // A denied torrent, and another one; a ping tells that the announce before it was looked at.
+    for (torrent, kept) in [("a".repeat(20), 0), ("b".repeat(20), 1)] {
+        let id = "2:id20:abcdefghij0123456789";
+        let got =
+            ask(format!("d1:ad{id}9:info_hash20:{torrent}e1:q9:get_peers2:roi1e1:t2:aa1:y1:qe").as_bytes());
+        let token = got.windows(17).find_map(|part| part.strip_prefix(b"5:token8:")).unwrap();
+        let mut announce = format!("d1:ad{id}9:info_hash20:{torrent}4:porti7e5:token8:").into_bytes();
+        announce.extend_from_slice(token);
+        announce.extend_from_slice(b"e1:q13:announce_peer2:roi1e1:t2:ab1:y1:qe");
+        client.send(&announce).unwrap();
+        ask(format!("d1:ad{id}e1:q4:ping2:roi1e1:t2:ac1:y1:qe").as_bytes());
+        assert_eq!(hub.site().dht.as_ref().unwrap().standing()[0].torrents, kept);
+    }
+    hub.stop();
+    fs::remove_file(list).unwrap();
+}

@@ -15,7 +15,7 @@ use samara_proto::tracker::udp_server::{
 use super::late::Late;
 use crate::access::{Gate, Refusal};
 use crate::config::Part;
-use crate::dht::{Letter, Node, is_message, is_question};
+use crate::dht::{Letter, Node, announced, is_message, is_question};
 use crate::metrics::{Count, Tally, Transport};
 use crate::site::Site;
 use crate::store::{Asked, Store};
@@ -97,15 +97,14 @@ impl Service {
 
     /// Has the node take those of the datagrams that are for it; appends its answers.
     pub(super) fn answer_messages<'a>(
-        &self,
+        &mut self,
         now: Time,
         datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
         answers: &mut Vec<Letter>,
     ) {
-        let Some(node) = &self.node else { return };
-        let may_ask = |from: SocketAddr, message| self.gate.is_for(from.ip()) || !is_question(message);
-        let mut messages =
-            datagrams.filter(|(from, bytes)| is_message(bytes) && may_ask(*from, bytes)).peekable();
+        let (Some(node), gate) = (&self.node, &mut self.gate) else { return };
+        let messages = datagrams.filter(|(from, bytes)| is_message(bytes) && may_say(gate, *from, bytes));
+        let mut messages = messages.peekable();
         if messages.peek().is_some() {
             node.take(now, messages, answers);
         }
@@ -139,6 +138,13 @@ impl Service {
             Asked::Later => 0,
         }
     }
+}
+
+/// Whether the node may hear this: questions of its networks only, and no announce of a torrent that is denied. What is not
+/// stored is told to nobody.
+fn may_say(gate: &mut Gate, from: SocketAddr, message: &[u8]) -> bool {
+    let stranger = !gate.is_for(from.ip()) && is_question(message);
+    !stranger && (!gate.has_denied() || announced(message).is_none_or(|torrent| !gate.denies(&torrent)))
 }
 
 /// The user's key in `/KEY/announce` of the URL (BEP 41). A path that takes more than one option has none.
