@@ -31,6 +31,7 @@ pub(crate) async fn start(net: &Net, ui: &mut Ui) -> Result<Client> {
     config.trackers = !net.no_trackers;
     config.pex = !net.no_pex;
     config.inside_trackers = net.reach.policy().inside;
+    config.dht = net.dht();
     if let Some(max) = net.max_peers {
         config.max_peers = max.into();
     }
@@ -44,22 +45,29 @@ pub(crate) async fn start(net: &Net, ui: &mut Ui) -> Result<Client> {
     for &addr in client.listening() {
         ui.event(&Event::Listening { addr, transports: TRANSPORTS })?;
     }
+    for problem in client.dht_problems() {
+        let family = if problem.addr.is_ipv4() { "IPv4" } else { "IPv6" };
+        let (addr, source) = (problem.addr, &problem.source);
+        ui.warning(&format!("can't use UDP on {addr}: {source}; the DHT does without {family}"))?;
+    }
     Ok(client)
 }
 
-/// Takes the first port that is free on all interfaces.
-async fn listen_somewhere(config: Config) -> Result<Client, StartError> {
+/// Takes the first port that is free on all interfaces, for UDP too if the DHT needs it.
+async fn listen_somewhere(mut config: Config) -> Result<Client, StartError> {
+    config.dht.iter_mut().for_each(|dht| dht.insist = true);
     let mut port = *PORTS.start();
     loop {
         match listen_on(port, &config).await {
-            Err(StartError::Bind(error))
-                if error.source.kind() == io::ErrorKind::AddrInUse && port < *PORTS.end() =>
-            {
-                port += 1;
-            }
+            Err(error) if is_taken(&error) && port < *PORTS.end() => port += 1,
             other => return other,
         }
     }
+}
+
+fn is_taken(error: &StartError) -> bool {
+    let (StartError::Bind(error) | StartError::BindUdp(error)) = error else { return false };
+    error.source.kind() == io::ErrorKind::AddrInUse
 }
 
 /// Both families on one port; IPv4 alone where there is no IPv6.
@@ -76,7 +84,9 @@ async fn listen_on(port: u16, config: &Config) -> Result<Client, StartError> {
 
 fn refused(error: StartError) -> anyhow::Error {
     match error {
-        StartError::Bind(error) => usage(format!("{error}: choose another address with --listen")),
+        StartError::Bind(_) | StartError::BindUdp(_) => {
+            usage(format!("{error}: choose another address with --listen"))
+        }
         other => other.into(),
     }
 }

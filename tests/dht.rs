@@ -218,3 +218,21 @@ fn what_cannot_be_is_refused_in_one_sentence() {
         assert!(ran.code() == Some(code) && ran.stderr().contains(word), "{args:?}: {}", ran.stderr());
     }
 }
+
+#[test]
+fn a_bare_hash_is_fetched_with_one_node_to_begin_with() {
+    let net = Net::new(&IPS[..1]);
+    let s = &net.scratch;
+    s.write("from/a.bin", common::noise(7, 200_000));
+    let made = s.run(&["create", "from/a.bin", "-o", "a.torrent", "--json"]).expect(0).json();
+    let hash = made["info_hash_v1"].as_str().unwrap();
+    let rest = |at: &'static str| ["--dht-bootstrap", net.first.as_str(), "--listen", at];
+    let seed = Running::start(s, &[&["seed", "a.torrent", "from"][..], &rest("127.0.1.2:0")].concat());
+    seed.event("seeding");
+    let get = ["get", hash, "-o", "to", "--state-dir", "other"];
+    let (code, events) = Running::start(s, &[&get[..], &rest("127.0.2.3:0")].concat()).finish();
+    assert_eq!(code, Some(0), "{events:?}");
+    let found = &events["progress"]["search"];
+    assert!(found.is_null() || found["asked"] == serde_json::json!(["dht"]), "{found}");
+    assert_eq!(std::fs::read(s.join("to/a.bin")).unwrap(), common::noise(7, 200_000));
+}

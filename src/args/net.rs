@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use samara_engine::dht::DhtConfig;
 use samara_proto::magnet::Host;
 use samara_proto::tracker::TrackerUrl;
 
@@ -32,8 +33,11 @@ pub(crate) struct Net {
     #[command(flatten)]
     pub(crate) reach: Reach,
     /// Take no part in the DHT
-    #[arg(long)]
-    no_dht: bool,
+    #[arg(long, conflicts_with = "dht_bootstrap")]
+    pub(crate) no_dht: bool,
+    /// Enter the DHT here, in place of where most clients do
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) dht_bootstrap: Vec<Host>,
     /// Do not look for peers on the local network
     #[arg(long)]
     no_lsd: bool,
@@ -58,4 +62,15 @@ pub(crate) struct Net {
     /// Where to keep what is remembered between runs [default: the platform's state folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+impl Net {
+    /// The part in the DHT that is wanted.
+    pub(crate) fn dht(&self) -> Option<DhtConfig> {
+        let mut config = DhtConfig { inside: self.reach.policy().inside, ..DhtConfig::default() };
+        if !self.dht_bootstrap.is_empty() {
+            config.bootstrap.clone_from(&self.dht_bootstrap);
+        }
+        (!self.no_dht).then_some(config)
+    }
 }

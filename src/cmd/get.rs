@@ -67,23 +67,28 @@ fn has_trackers(args: &Get, source: &Source) -> bool {
     !args.net.no_trackers && (!args.net.trackers.is_empty() || linked())
 }
 
+/// Whether the DHT can be asked who has it.
+fn has_dht(args: &Get, source: &Source) -> bool {
+    !args.net.no_dht && !source.is_private()
+}
+
 /// Who is asked for peers, by the names that `--json` has.
 fn asked(args: &Get, source: &Source) -> Vec<&'static str> {
     let peers = !args.net.peers.is_empty() || !source.peers().is_empty();
-    let all = [("peers", peers), ("trackers", has_trackers(args, source))];
+    let all = [("peers", peers), ("trackers", has_trackers(args, source)), ("dht", has_dht(args, source))];
     all.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
 }
 
-/// The peers of the command line and of the link. Without any, and without trackers, a torrent that is only a hash can
-/// never be fetched; one that is known may still be reached.
+/// The peers of the command line and of the link. With nobody to ask, a torrent that is only a hash can never be fetched;
+/// one that is known may still be reached.
 async fn find_peers(args: &Get, source: &Source, ui: &mut Ui) -> Result<Vec<SocketAddr>> {
     let mut named = args.net.peers.clone();
     named.extend(source.peers());
-    let nobody = named.is_empty() && !has_trackers(args, source);
+    let nobody = asked(args, source).is_empty();
     if nobody && !source.is_whole() {
         return Err(usage(
-            "nobody is known who has this: name a peer with --peer HOST:PORT or a tracker with --tracker URL, or use \
-             a link that does (x.pe=, tr=)",
+            "nobody is known who has this: leave out --no-dht, or name a peer with --peer HOST:PORT or a tracker with \
+             --tracker URL, or use a link that does (x.pe=, tr=)",
         ));
     }
     if nobody {

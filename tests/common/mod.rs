@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -44,10 +45,14 @@ impl Scratch {
         path
     }
 
-    /// `samara` with these arguments, to be run in this folder, with its state here too.
-    pub(crate) fn samara<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    /// `samara` with these arguments, to be run in this folder, with its state here too. It enters no DHT but one that
+    /// the test names.
+    pub(crate) fn samara<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
         command.args(args).current_dir(&self.0).stdin(Stdio::null());
+        if would_enter_the_dht(command.get_args()) {
+            command.arg("--no-dht");
+        }
         command.env("XDG_STATE_HOME", self.join("state")).env("HOME", &self.0).env_remove("SAMARA_LOG");
         command
     }
@@ -56,6 +61,15 @@ impl Scratch {
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran(self.samara(args).output().unwrap())
     }
+}
+
+/// Whether these arguments lead to the mainline DHT.
+fn would_enter_the_dht<'a>(args: impl Iterator<Item = &'a OsStr>) -> bool {
+    let args: Vec<_> = args.filter_map(OsStr::to_str).collect();
+    let transfers = args.iter().find(|arg| !arg.starts_with('-'));
+    let decided = ["--no-dht", "--dht-bootstrap", "--help"];
+    transfers.is_some_and(|name| ["get", "seed", "send"].contains(name))
+        && !args.iter().any(|arg| decided.contains(arg))
 }
 
 impl Drop for Scratch {

@@ -6,15 +6,23 @@ mod common;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Temp, complete, eventually, random, torrent};
+use common::raw::{Raw, handshake};
+use common::{LIMIT, Temp, address, complete, eventually, random, torrent};
 use samara_engine::dht::{Answer, Dht, DhtConfig};
-use samara_engine::{AddSource, AddTorrent, Client, Config, Mode, Torrent};
+use samara_engine::{AddSource, AddTorrent, Client, Config, Mode, Torrent, TorrentEvent};
+use samara_proto::bencode::write_dict;
 use samara_proto::dht::item::Item;
+use samara_proto::dht::message::{Body, parse};
 use samara_proto::dht::node::{Announce, Ask};
-use samara_proto::ids::NodeId;
-use samara_proto::metainfo::Metainfo;
+use samara_proto::ids::{NodeId, WireHash};
+use samara_proto::metainfo::{Info, Metainfo};
+use samara_proto::wire::Message;
+use sha1::{Digest, Sha1};
+use tokio::io::AsyncReadExt;
+use tokio::net::UdpSocket;
 
 /// A node at `ip` that knows `others`.
 async fn node(ip: &str, others: &[&Dht]) -> Dht {
@@ -173,4 +181,129 @@ async fn the_network_outlives_the_node_it_was_entered_at() {
     assert_eq!(leecher.dht().unwrap().stats().await.nodes[0].id, id);
     leecher.shutdown().await;
     seeder.shutdown().await;
+}
+
+/// A node that keeps every datagram, and says that it knows nobody.
+struct Spy {
+    at: SocketAddr,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Spy {
+    async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.9:0").await.unwrap();
+        let (at, seen) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        tokio::spawn(Self::run(socket, Arc::clone(&seen)));
+        Self { at, seen }
+    }
+
+    async fn run(socket: UdpSocket, seen: Arc<Mutex<Vec<Vec<u8>>>>) {
+        let mut buffer = [0; 2048];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+            let bytes = &buffer[..len];
+            seen.lock().unwrap().push(bytes.to_vec());
+            let Ok(message) = parse(bytes) else { continue };
+            if matches!(message.body, Body::Query(_)) {
+                let _ = socket.send_to(&answer(message.transaction), from).await;
+            }
+        }
+    }
+
+    /// Whether something came in which all of these stand.
+    fn saw(&self, parts: &[&[u8]]) -> bool {
+        let has = |bytes: &Vec<u8>, part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        self.seen.lock().unwrap().iter().any(|bytes| parts.iter().all(|part| has(bytes, part)))
+    }
+}
+
+fn answer(transaction: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_dict(&mut bytes, |d| {
+        d.dict("r", |r| {
+            r.bytes("id", [9; 20]);
+            r.bytes("token", b"tk");
+        });
+        d.bytes("t", transaction);
+        d.bytes("y", b"r");
+    });
+    bytes
+}
+
+/// A private torrent (BEP 27) with its data in `dir`.
+fn make_private(dir: &Path) -> Metainfo {
+    let data = random(9, 10_000);
+    fs::write(dir.join("private.bin"), &data).unwrap();
+    let mut raw = Vec::new();
+    write_dict(&mut raw, |d| {
+        d.int("length", data.len() as i64);
+        d.bytes("name", "private.bin");
+        d.int("piece length", 16_384);
+        d.bytes("pieces", Sha1::digest(&data));
+        d.int("private", 1);
+    });
+    let mut metainfo = Metainfo::new(Arc::new(Info::parse(raw.into()).unwrap()), Default::default());
+    metainfo.nodes = vec![("127.0.0.9".into(), 9)];
+    metainfo
+}
+
+/// Says that we have a DHT node; whether the other side says so too.
+async fn offers_dht(client: &Client, hash: WireHash) -> (Raw, bool) {
+    let (mut raw, mut ours, mut theirs) = (Raw::connect(address(client)).await, handshake(hash), [0; 68]);
+    ours[27] |= 1;
+    raw.write(&ours).await;
+    tokio::time::timeout(LIMIT, raw.stream.read_exact(&mut theirs)).await.unwrap().unwrap();
+    (raw, theirs[27] & 1 == 1)
+}
+
+#[tokio::test]
+async fn nothing_of_a_private_torrent_is_said_to_the_dht_nor_of_the_dht_to_its_peers() {
+    let temp = Temp::new("private");
+    let dir = temp.join("from");
+    let (private, public) = (make_private(&dir), make(&dir, 1));
+    let spy = Spy::start().await;
+    let client = client(at("127.1.0.1"), enter(&[spy.at]), None).await;
+    let hash = |metainfo: &Metainfo| metainfo.info.hashes().primary();
+    let (of_private, of_public) = (hash(&private), hash(&public));
+    let mut kept = vec![seed(&client, &private, &dir).await];
+    for torrent in &mut kept {
+        common::until(torrent, |event| matches!(event, TorrentEvent::Started)).await;
+    }
+    kept.push(seed(&client, &public, &dir).await);
+    let announced = async || spy.saw(&[b"13:announce_peer", &of_public.0]);
+    eventually("the public one is announced", announced).await;
+    assert!(!spy.saw(&[&of_private.0]));
+
+    let (_raw, offered) = offers_dht(&client, of_private).await;
+    assert!(!offered);
+    let (mut raw, offered) = offers_dht(&client, of_public).await;
+    assert!(offered);
+    let port = loop {
+        let message = raw.message().await.unwrap();
+        if let [9, high, low] = message[..] {
+            break u16::from_be_bytes([high, low]);
+        }
+    };
+    assert_eq!(port, address(&client).port());
+    client.shutdown().await;
+    assert!(!spy.saw(&[&of_private.0]));
+}
+
+#[tokio::test]
+async fn a_peer_is_a_way_into_the_dht() {
+    let temp = Temp::new("port");
+    let dir = temp.join("from");
+    let (metainfo, spy) = (make(&dir, 1), Spy::start().await);
+    // It calls the spy, who is at the same address as the peer that says so.
+    let client = client(at("127.0.0.9"), enter(&[]), None).await;
+    let _kept = seed(&client, &metainfo, &dir).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(spy.at.ip(), 0)).unwrap();
+    let stream = socket.connect(address(&client)).await.unwrap();
+    let mut raw = Raw { stream };
+    let hash = metainfo.info.hashes().primary();
+    raw.write(&handshake(hash)).await;
+    assert!(raw.read_handshake().await);
+    raw.send(Message::Port(spy.at.port())).await;
+    eventually("the torrent is announced", async || spy.saw(&[b"13:announce_peer", &hash.0])).await;
+    client.shutdown().await;
 }
