@@ -258,6 +258,11 @@ impl Client {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Where connections are accepted, with the ports that were really taken.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening

@@ -308,3 +308,134 @@ fn places(hashes: &InfoHashes) -> impl Iterator<Item = NodeId> + use<> {
     let v1 = hashes.v1().map(|hash| NodeId(hash.0));
     v1.into_iter().chain(hashes.v2().map(|hash| NodeId(hash.truncated().0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use samara_proto::dht::node::{Config, Node, Summary};
+    use samara_proto::ids::{InfoHashV1, InfoHashV2};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::client::Client;
+
+    /// Torrents, and nodes that know nobody, so that only the test ends what is begun.
+    struct Bench {
+        _client: Client,
+        dht: dual::Dht,
+        torrents: Torrents,
+        now: Time,
+    }
+
+    impl Bench {
+        async fn new(port: Option<u16>) -> Self {
+            let client = Client::start(crate::Config::default()).await.unwrap();
+            let node = |family| Some(Node::new(Config::new(family), 1, Time::ZERO));
+            let torrents = Torrents { port, ..Torrents::new(client.shared()) };
+            let dht = dual::Dht::new(node(Family::V4), node(Family::V6));
+            Self { _client: client, dht, torrents, now: Time::from_micros(1) }
+        }
+
+        fn say(&mut self, entry: &Arc<Entry>, note: PublicNote) {
+            self.torrents.take(self.now, &mut self.dht, [(entry.tally.key(), note)].into());
+        }
+
+        fn need(&mut self, entry: &Arc<Entry>, need: Need) {
+            self.say(entry, PublicNote { need: Some(need), ..PublicNote::default() });
+        }
+
+        fn add(&mut self, hashes: InfoHashes, need: Need) -> Arc<Entry> {
+            let entry = Entry::awake(hashes, mpsc::channel(1).0);
+            let add = Some(Arc::clone(&entry));
+            self.say(
+                &entry,
+                PublicNote { add, hashes: Some(hashes), need: Some(need), ..PublicNote::default() },
+            );
+            entry
+        }
+
+        /// What goes on of this kind.
+        fn ops(&self, kind: Run) -> Vec<(Family, Op)> {
+            self.torrents.ops.iter().filter(|(_, (_, run))| *run == kind).map(|(at, _)| *at).collect()
+        }
+
+        fn end(&mut self, kind: Run) {
+            for at in self.ops(kind) {
+                let done = Answer::Done { family: at.0, summary: Box::<Summary>::default() };
+                assert!(self.torrents.answer(self.now, &mut self.dht, at, done).is_none());
+            }
+        }
+
+        fn wait(&mut self, secs: u64) {
+            self.now = self.now + Duration::from_secs(secs);
+            self.torrents.tick(self.now, &mut self.dht);
+        }
+    }
+
+    fn v1(n: u8) -> InfoHashes {
+        InfoHashes::V1(InfoHashV1([n; 20]))
+    }
+
+    #[tokio::test]
+    async fn those_that_want_little_begin_one_after_the_other_and_hold_up_nobody() {
+        let mut bench = Bench::new(Some(1)).await;
+        let all: Vec<_> = (0..100).map(|n| bench.add(v1(n), Need::Few)).collect();
+        assert_eq!(bench.ops(Run::First).len(), STARTING);
+        bench.add(v1(200), Need::Starved);
+        assert_eq!(bench.ops(Run::First).len(), STARTING + 2);
+        while !bench.ops(Run::First).is_empty() {
+            bench.end(Run::First);
+        }
+        assert_eq!((bench.ops(Run::Again).len(), bench.torrents.starting), (202, 0));
+        assert_eq!(bench.torrents.searches.len(), 1);
+        all.iter().for_each(|entry| bench.say(entry, PublicNote { stop: true, ..PublicNote::default() }));
+        assert_eq!((bench.ops(Run::Again).len(), bench.torrents.torrents.len()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn who_lacks_peers_looks_again_at_growing_intervals_until_it_has_enough() {
+        let mut bench = Bench::new(Some(1)).await;
+        let entry = bench.add(v1(1), Need::Starved);
+        assert_eq!(bench.torrents.due(), None, "while it looks it need not look");
+        bench.end(Run::First);
+        for wait in [15, 30, 60, 120] {
+            bench.wait(wait - 1);
+            assert!(bench.ops(Run::Search).is_empty());
+            bench.wait(1);
+            assert_eq!(bench.ops(Run::Search).len(), 2, "after {wait} s");
+            bench.end(Run::Search);
+        }
+        bench.need(&entry, Need::Few);
+        assert_eq!(bench.torrents.due(), None);
+        bench.need(&entry, Need::Starved);
+        assert_eq!(bench.torrents.due(), Some(bench.now + AGAIN.0));
+        bench.need(&entry, Need::Few);
+        bench.need(&entry, Need::Many);
+        assert_eq!(bench.torrents.due(), Some(bench.now + AGAIN_FED));
+        bench.say(&entry, PublicNote { stop: true, ..PublicNote::default() });
+        assert_eq!((bench.torrents.due(), bench.torrents.ops.len()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn what_changes_is_announced_anew_under_every_name() {
+        let mut bench = Bench::new(Some(1)).await;
+        let entry = bench.add(v1(1), Need::Starved);
+        let before = bench.ops(Run::First);
+        bench.say(&entry, PublicNote { completed: true, ..PublicNote::default() });
+        let after = bench.ops(Run::First);
+        assert!(after.len() == 2 && after.iter().all(|op| !before.contains(op)));
+        let both = InfoHashes::new(Some(InfoHashV1([1; 20])), Some(InfoHashV2([2; 32])));
+        bench.say(&entry, PublicNote { hashes: both, ..PublicNote::default() });
+        assert_eq!((bench.ops(Run::First).len(), bench.torrents.starting), (4, 4));
+        bench.say(&entry, PublicNote { hashes: both, ..PublicNote::default() });
+        assert_eq!(bench.ops(Run::First).len(), 4, "nothing new was said");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_listen_looks_and_tells_of_nothing() {
+        let mut bench = Bench::new(None).await;
+        bench.add(v1(1), Need::Few);
+        assert!(bench.torrents.ops.is_empty());
+        bench.add(v1(2), Need::Starved);
+        assert_eq!((bench.ops(Run::Search).len(), bench.torrents.ops.len()), (2, 2));
+    }
+}
