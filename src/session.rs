@@ -29,6 +29,7 @@ pub(crate) async fn start(net: &Net, ui: &mut Ui) -> Result<Client> {
     config.limits = Limits { down: net.limit_down, up: net.limit_up };
     config.limit_lan = !net.no_limit_lan;
     config.trackers = !net.no_trackers;
+    config.lsd = !net.no_lsd;
     config.pex = !net.no_pex;
     config.inside_trackers = net.reach.policy().inside;
     config.dht = net.dht();

@@ -72,7 +72,7 @@ impl World {
     }
 
     fn step(&mut self, script: &mut Bytes<'_>) {
-        match script.byte() % 6 {
+        match script.byte() % 7 {
             0 => {
                 let (torrent, hashes) = torrent(script.byte());
                 self.handle(Input::Torrent { torrent, hashes });
@@ -83,6 +83,7 @@ impl World {
                 let len = script.below(MAX_LEN + 2);
                 self.hear(script, |_, script| script.bytes(len).to_vec());
             }
+            4 => self.handle(Input::Moved),
             _ => self.hear(script, |world, script| {
                 let hashes: Vec<WireHash> =
                     (0..script.byte() % 4).map(|_| torrent(script.byte()).1.primary()).collect();

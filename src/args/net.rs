@@ -40,7 +40,7 @@ pub(crate) struct Net {
     pub(crate) dht_bootstrap: Vec<Host>,
     /// Do not look for peers on the local network
     #[arg(long)]
-    no_lsd: bool,
+    pub(crate) no_lsd: bool,
     /// Do not exchange peers with peers
     #[arg(long)]
     pub(crate) no_pex: bool,

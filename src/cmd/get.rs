@@ -75,7 +75,9 @@ fn has_dht(args: &Get, source: &Source) -> bool {
 /// Who is asked for peers, by the names that `--json` has.
 fn asked(args: &Get, source: &Source) -> Vec<&'static str> {
     let peers = !args.net.peers.is_empty() || !source.peers().is_empty();
-    let all = [("peers", peers), ("trackers", has_trackers(args, source)), ("dht", has_dht(args, source))];
+    let lsd = !args.net.no_lsd && !source.is_private();
+    let (trackers, dht) = (has_trackers(args, source), has_dht(args, source));
+    let all = [("peers", peers), ("lsd", lsd), ("trackers", trackers), ("dht", dht)];
     all.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
 }
 
@@ -87,7 +89,7 @@ async fn find_peers(args: &Get, source: &Source, ui: &mut Ui) -> Result<Vec<Sock
     let nobody = asked(args, source).is_empty();
     if nobody && !source.is_whole() {
         return Err(usage(
-            "nobody is known who has this: leave out --no-dht, or name a peer with --peer HOST:PORT or a tracker with \
+            "nobody is known who has this: leave out --no-dht or --no-lsd, or name a peer with --peer HOST:PORT or a tracker with \
              --tracker URL, or use a link that does (x.pe=, tr=)",
         ));
     }

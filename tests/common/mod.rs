@@ -46,13 +46,18 @@ impl Scratch {
     }
 
     /// `samara` with these arguments, to be run in this folder, with its state here too. It enters no DHT but one that
-    /// the test names.
+    /// the test names, and says nothing to the local network.
     pub(crate) fn samara<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.samara_as_is(args);
+        let quiet = to_be_quiet(command.get_args());
+        command.args(quiet);
+        command
+    }
+
+    /// The same, but it looks for peers wherever it would.
+    pub(crate) fn samara_as_is<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
         command.args(args).current_dir(&self.0).stdin(Stdio::null());
-        if would_enter_the_dht(command.get_args()) {
-            command.arg("--no-dht");
-        }
         command.env("XDG_STATE_HOME", self.join("state")).env("HOME", &self.0).env_remove("SAMARA_LOG");
         command
     }
@@ -63,13 +68,16 @@ impl Scratch {
     }
 }
 
-/// Whether these arguments lead to the mainline DHT.
-fn would_enter_the_dht<'a>(args: impl Iterator<Item = &'a OsStr>) -> bool {
+/// What keeps a command with these arguments from the mainline DHT and the local network, if it transfers anything.
+fn to_be_quiet<'a>(args: impl Iterator<Item = &'a OsStr>) -> Vec<&'static str> {
     let args: Vec<_> = args.filter_map(OsStr::to_str).collect();
-    let transfers = args.iter().find(|arg| !arg.starts_with('-'));
-    let decided = ["--no-dht", "--dht-bootstrap", "--help"];
-    transfers.is_some_and(|name| ["get", "seed", "send"].contains(name))
-        && !args.iter().any(|arg| decided.contains(arg))
+    let verb = args.iter().find(|arg| !arg.starts_with('-'));
+    if !verb.is_some_and(|name| ["get", "seed", "send"].contains(name)) || args.contains(&"--help") {
+        return Vec::new();
+    }
+    let decided = [("--no-dht", &["--no-dht", "--dht-bootstrap"][..]), ("--no-lsd", &["--no-lsd"])];
+    let open = decided.into_iter().filter(|(_, by)| !args.iter().any(|arg| by.contains(arg)));
+    open.map(|(switch, _)| switch).collect()
 }
 
 impl Drop for Scratch {
@@ -132,7 +140,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it.
     pub(crate) fn start(scratch: &Scratch, args: &[&str]) -> Self {
-        let mut child = scratch.samara([&["--json"], args].concat()).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(scratch.samara([&["--json"], args].concat()))
+    }
+
+    /// Starts a command that ends in `samara --json ..`.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (to, lines) = sync_channel(64);
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));

@@ -30,13 +30,23 @@ const WEBTORRENT: &str = "3.0.21";
 
 /// Installs the clients that are missing.
 pub(crate) fn clients() -> Result<()> {
+    packages(&PROGRAMS).context("the clients under test come from Debian's packages")
+}
+
+/// Installs what makes network namespaces.
+pub(crate) fn ip() -> Result<()> {
+    packages(&[("ip", "iproute2"), ("sysctl", "procps")])
+}
+
+/// Installs the packages whose programs are missing.
+fn packages(programs: &[(&str, &'static str)]) -> Result<()> {
     let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(exe, _)| !in_path(exe)).map(|&(_, package)| package).collect();
+        programs.iter().filter(|(exe, _)| !in_path(exe)).map(|&(_, package)| package).collect();
     if missing.is_empty() {
         return Ok(());
     }
     println!("installing {}", missing.join(", "));
-    must(apt(&["update", "-q"])).context("the clients under test come from Debian's packages")?;
+    must(apt(&["update", "-q"]))?;
     let mut args = vec!["install", "-q", "-y", "--no-install-recommends"];
     args.extend(missing);
     must(apt(&args))

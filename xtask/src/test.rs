@@ -18,7 +18,11 @@ const STEPS: [Step; 7] = [
     Step { name: "clippy", what: "no lint warns", run: clippy },
     Step { name: "layers", what: "no crate depends on what lies above it", run: layers::check },
     Step { name: "test", what: "unit tests, simulations, fuzz corpora, examples", run: tests },
-    Step { name: "root", what: "what only root can set up: a file system that is full", run: as_root },
+    Step {
+        name: "root",
+        what: "what only root can set up: a file system that is full, networks of hosts",
+        run: as_root,
+    },
     Step { name: "doc", what: "the documentation builds without a warning", run: doc },
     Step {
         name: "interop",
@@ -71,9 +75,20 @@ fn tests() -> Result<()> {
     must(cargo(&["test", "--workspace", "--locked"]))
 }
 
-/// The tests that plain `cargo test` leaves out, since they mount a file system.
+/// The tests that plain `cargo test` leaves out, since they mount a file system or make network namespaces.
 fn as_root() -> Result<()> {
-    must(cargo(&["test", "--package", "samara-engine", "--test", "full_disk", "--locked", "--", "--ignored"]))
+    install::ip()?;
+    must(cargo(&[
+        "test",
+        "--package",
+        "samara-engine",
+        "--test",
+        "full_disk",
+        "--locked",
+        "--",
+        "--ignored",
+    ]))?;
+    must(cargo(&["test", "--package", "samara", "--test", "lan", "--locked", "--", "--ignored"]))
 }
 
 fn doc() -> Result<()> {

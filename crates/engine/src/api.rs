@@ -44,6 +44,8 @@ pub struct Config {
     pub trackers: bool,
     /// Whether peers are asked for and told of others (BEP 11), but in private torrents.
     pub pex: bool,
+    /// Whether peers are looked for on the local network, and told of what is shared (BEP 14). Never private torrents.
+    pub lsd: bool,
     /// Whether trackers that a torrent or a link names, their redirects and the peers they give may lead to addresses
     /// inside this machine and network ([`reach`](samara_proto::tracker::reach)).
     pub inside_trackers: bool,
@@ -71,6 +73,7 @@ impl Default for Config {
             client_name: concat!("Samara ", env!("CARGO_PKG_VERSION")).to_owned(),
             trackers: true,
             pex: true,
+            lsd: false,
             inside_trackers: false,
             dht: None,
             rest_after: Duration::from_secs(60),

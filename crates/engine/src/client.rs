@@ -26,6 +26,7 @@ use crate::entry::{self, Entry, Look};
 use crate::handle::Torrent;
 use crate::limit::Limiter;
 use crate::listener;
+use crate::lsd;
 use crate::news::{News, Reader};
 use crate::places::Places;
 use crate::ports::Ports;
@@ -127,6 +128,8 @@ pub struct Client {
     dht_task: JoinSet<()>,
     dht: Option<Dht>,
     dht_problems: Vec<BindError>,
+    /// The task that looks for neighbours.
+    lsd: JoinSet<()>,
     /// They run for ever, and end with the client.
     _pacers: JoinSet<()>,
 }
@@ -239,7 +242,7 @@ impl Client {
         });
         let trackers = start_trackers(&shared, &listening);
         let (dht, dht_task) = start_dht(&shared, dht);
-        shared.desk.lsd.close();
+        let lsd = lsd::start(&shared, &listening);
         let mut listeners = JoinSet::new();
         let (stop, stopped) = watch::channel(());
         for listener in bound {
@@ -252,6 +255,7 @@ impl Client {
             stop: Some(stop),
             trackers,
             dht_task,
+            lsd,
             dht,
             dht_problems,
             _pacers: pacers,
@@ -424,6 +428,7 @@ impl Client {
         self.shared.desk.stop_all();
         while self.trackers.join_next().await.is_some() {}
         while self.dht_task.join_next().await.is_some() {}
+        while self.lsd.join_next().await.is_some() {}
         let shared = Arc::clone(&self.shared);
         let _ = tokio::task::spawn_blocking(move || shared.seeds.iter().for_each(Seeds::finish)).await;
         self.shared.news.close();

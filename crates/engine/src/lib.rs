@@ -30,6 +30,7 @@ mod handle;
 pub mod hash;
 mod limit;
 mod listener;
+mod lsd;
 mod net;
 mod news;
 mod peer;

@@ -69,7 +69,7 @@ pub(crate) enum ToTorrent {
     Incoming { stream: TcpStream, addr: SocketAddr, prefix: Prefix, place: Place },
     /// What became of a connection that we wanted.
     Outgoing { addr: SocketAddr, dialled: Dialled },
-    /// Peers that a tracker or the DHT gave.
+    /// Peers that a tracker, the DHT or a neighbour gave.
     Candidates(Source, Vec<SocketAddr>),
     /// A tracker at `by` sees us at `ip`.
     Seen { by: IpAddr, ip: IpAddr },

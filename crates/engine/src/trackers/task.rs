@@ -50,7 +50,7 @@ impl Callers {
     }
 
     /// Whether somebody at `ip` can reach us, as far as is known.
-    fn reach_us_from(&self, ip: IpAddr) -> bool {
+    pub(crate) fn reach_us_from(&self, ip: IpAddr) -> bool {
         scope(ip).is_some_and(|scope| scope as u8 >= self.0.load(Ordering::Relaxed))
     }
 }

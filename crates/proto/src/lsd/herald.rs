@@ -88,6 +88,13 @@ impl Herald {
         self.torrents.insert(torrent, said);
     }
 
+    /// All torrents are as if they were new.
+    pub(super) fn again(&mut self, now: Time) {
+        let due = now + self.between(GATHER / 2, GATHER);
+        let torrents: Vec<TorrentKey> = self.torrents.keys().copied().collect();
+        torrents.into_iter().for_each(|torrent| self.set_event(torrent, Some((due, Why::New))));
+    }
+
     /// Its hashes, if it was there.
     pub(super) fn remove(&mut self, torrent: TorrentKey) -> Option<InfoHashes> {
         let said = self.torrents.remove(&torrent)?;

@@ -80,6 +80,8 @@ pub enum Input<'a> {
         /// What it says.
         data: &'a [u8],
     },
+    /// There is an interface that was not there before: what was announced has to be said there too.
+    Moved,
     /// The deadline is over.
     Tick,
 }
@@ -133,6 +135,7 @@ impl Lsd {
             Input::Torrent { torrent, hashes } => self.torrent(now, torrent, hashes),
             Input::Gone(torrent) => self.gone(torrent),
             Input::Heard { from, network, data } => self.heard(now, from, network, data),
+            Input::Moved => self.herald.again(now),
             Input::Tick => {}
         }
         while let Some(hashes) = self.herald.announce(now) {

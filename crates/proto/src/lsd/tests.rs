@@ -146,6 +146,17 @@ fn the_rate_is_kept_and_everything_has_its_turn() {
 }
 
 #[test]
+fn where_an_interface_comes_everything_is_said_again() {
+    let mut host = Host::new(1);
+    host.add(at(0), 0..10);
+    host.run(at(200));
+    host.said.clear();
+    host.lsd.handle(at(200), Input::Moved);
+    host.run(at(205));
+    assert_eq!(host.said.iter().flat_map(|(_, hashes)| hashes).count(), 10);
+}
+
+#[test]
 fn few_torrents_go_one_a_datagram() {
     let mut host = Host::new(1);
     host.add(at(0), 0..5);
