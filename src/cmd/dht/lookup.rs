@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use samara_engine::dht::{Answer, Answers, Dht};
 use samara_proto::dht::Contact;
 use samara_proto::dht::node::{Announce, Ask, Summary};
 use samara_proto::ids::NodeId;
+use samara_proto::magnet::Host;
 use samara_proto::tracker::Family;
+use tokio::task::JoinSet;
 
 use super::report::{Node, Peer, Sample};
-use super::{ask_only, resolve, runs, someone, tell};
-use crate::args;
-use crate::args::{DhtNet, Place};
+use super::{ask_one, ask_only, resolve, runs, someone, tell};
+use crate::args::{self, Place};
 use crate::exit::{Exit, Outcome, usage};
 use crate::source::Source;
 use crate::ui::Ui;
@@ -21,20 +22,27 @@ use crate::ui::human::count;
 
 /// Asks whether a node is there, at each address of its name.
 pub(super) async fn ping(args: args::Ping, ui: &Ui) -> Outcome {
-    // It alone is asked.
-    let net = DhtNet { bootstrap: vec![args.host.clone()], ..args.net };
-    let dht = ask_only(&net).await?;
-    let mut there = false;
+    let dht = ask_one(&args.host, args.net).await?;
+    let mut pings = JoinSet::new();
     for addr in resolve(&args.host).await? {
-        if let Some((contact, took)) = dht.ping(addr).await {
+        let dht = dht.clone();
+        pings.spawn(async move { dht.ping(addr).await });
+    }
+    let mut there = false;
+    while let Some(ping) = pings.join_next().await {
+        if let Some((contact, took)) = ping.context("asking a node failed")? {
             there = true;
             print_node(ui, &Node::pinged(&contact, took))?;
         }
     }
     if !there {
-        bail!("nobody answers at {}: no node is there, or UDP does not get through", args.host);
+        return Err(nobody(&args.host));
     }
     Ok(Exit::Done)
+}
+
+fn nobody(host: &Host) -> anyhow::Error {
+    anyhow!("nobody answers at {host}: no node is there, or UDP does not get through")
 }
 
 fn print_node(ui: &Ui, node: &Node) -> std::io::Result<()> {
@@ -113,14 +121,13 @@ fn conclude(args: &args::Peers, found: usize, runs: &[(Family, Summary)], ui: &U
 pub(super) async fn sample(args: args::Sample, ui: &Ui) -> Outcome {
     match args.place {
         Some(Place::At(host)) => {
-            let net = DhtNet { bootstrap: vec![host.clone()], ..args.net };
-            let dht = ask_only(&net).await?;
+            let dht = ask_one(&host, args.net).await?;
             for addr in resolve(&host).await? {
                 if let Some((contact, _)) = dht.ping(addr).await {
                     return sample_around(&dht, contact.id, Some(contact), ui).await;
                 }
             }
-            bail!("nobody answers at {host}: no node is there, or UDP does not get through");
+            Err(nobody(&host))
         }
         Some(Place::Around(id)) => sample_around(&ask_only(&args.net).await?, id, None, ui).await,
         None => {

@@ -9,6 +9,7 @@ mod node;
 mod report;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,7 @@ use samara_proto::tracker::Family;
 use self::report::Lookup;
 use crate::args::{self, DhtCommand, DhtNet};
 use crate::exit::{Exit, Outcome, usage};
+use crate::session::default_state_dir;
 use crate::signal::Interrupt;
 use crate::ui::Ui;
 
@@ -62,9 +64,17 @@ async fn look(command: DhtCommand, ui: &Ui) -> Outcome {
 /// # Errors
 /// If an address cannot be had, which is a matter of configuration.
 async fn ask_only(net: &DhtNet) -> Result<Dht> {
-    let config = DhtConfig { read_only: true, ..config(&net.bootstrap) };
-    let state = net.state_dir.clone().or_else(crate::session::default_state_dir);
-    let dht = Dht::start(&net.listen, state, config).await;
+    let state = net.state_dir.clone().or_else(default_state_dir);
+    start(&net.listen, state, DhtConfig { read_only: true, ..config(&net.bootstrap) }).await
+}
+
+/// As [`ask_only`], and with one node to know.
+async fn ask_one(host: &Host, net: DhtNet) -> Result<Dht> {
+    start(&net.listen, None, DhtConfig { read_only: true, ..config(std::slice::from_ref(host)) }).await
+}
+
+async fn start(listen: &[SocketAddr], state: Option<PathBuf>, config: DhtConfig) -> Result<Dht> {
+    let dht = Dht::start(listen, state, config).await;
     dht.map_err(|error| usage(format!("{error}: choose another address with --listen")))
 }
 
