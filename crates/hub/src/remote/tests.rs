@@ -285,7 +285,7 @@ fn it_agrees_with_memory() {
 #[ignore = "starts redis-server"]
 fn draws_are_fair_and_silent_peers_are_not_handed_out() {
     let redis = Redis::start(&[]);
-    let site = Site::living(&redis.place(), "", "3s");
+    let site = Site::living(&redis.place(), "", "12s");
     let peer = |n: u32, role| {
         let ip = std::net::Ipv4Addr::from_bits(0xc612_0000 + n);
         let (hash, peer) = (WireHash([1; 20]), SocketAddr::new(ip.into(), 7));
@@ -295,7 +295,7 @@ fn draws_are_fair_and_silent_peers_are_not_handed_out() {
     let start = Instant::now();
     (0..500).for_each(|n| drop(site.enter(&peer(n, role(n))).unwrap()));
     let mut seen = std::collections::HashMap::<SocketAddr, u32>::new();
-    while start.elapsed() < Duration::from_millis(1500) {
+    while start.elapsed() < Duration::from_secs(3) {
         let (counts, peers) = site.enter(&peer(1, Role::Leech)).unwrap();
         assert_eq!((counts.complete, counts.incomplete, peers.len()), (100, 400, 30));
         let seeds =
@@ -312,12 +312,12 @@ fn draws_are_fair_and_silent_peers_are_not_handed_out() {
         seen.values().minmax()
     );
     // Half of them announce again; the others fall silent.
-    while start.elapsed() < Duration::from_millis(2200) {
+    while start.elapsed() < Duration::from_secs(8) {
         std::thread::sleep(Duration::from_millis(10));
     }
     let again: Vec<_> = (0..250).map(|n| peer(n, role(n))).collect();
     again.iter().for_each(|announce| drop(site.enter(announce).unwrap()));
-    while start.elapsed() < Duration::from_millis(4500) {
+    while start.elapsed() < Duration::from_millis(15_500) {
         std::thread::sleep(Duration::from_millis(10));
     }
     let alive: HashSet<_> = again.iter().map(|announce| announce.peer).collect();
