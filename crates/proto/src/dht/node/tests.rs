@@ -119,6 +119,14 @@ fn find_peers() -> Ask {
 }
 
 #[test]
+fn who_all_begin_at_once_with_one_that_knows_nobody_soon_know_each_other() {
+    let mut net = Net::new(10, v4);
+    net.run(20);
+    let known: Vec<_> = net.nodes.values().map(|node| node.table().len()).collect();
+    assert!(known.iter().all(|n| *n >= 7), "{known:?}");
+}
+
+#[test]
 fn who_announces_is_found_as_long_as_it_does() {
     let mut net = Net::new(40, v4);
     net.run(120);

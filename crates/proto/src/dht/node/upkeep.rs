@@ -1,8 +1,8 @@
 //! Keeping the table alive: getting to know somebody, finding the neighbours, looking after everybody.
 //!
 //! *Joining.* Hints and the bootstrap list are asked for our own id. As soon as somebody is known, a lookup of our id finds
-//! the neighbours; then the buckets are refreshed one after the other. While nobody is known the bootstrap list is tried
-//! again, at growing intervals.
+//! the neighbours; then the buckets are refreshed one after the other. While fewer than [`FEW`] are known the bootstrap list is tried
+//! and the buckets are refreshed again, at growing intervals: others may have begun at the same time.
 //!
 //! *Afterwards*, at most one question a second: a node that was silent for a quarter of an hour is asked whether it is
 //! there, and, if its bucket has room, for its neighbours; nodes that asked us or were named are tried if there is room; a
@@ -36,6 +36,8 @@ const MAX_INTROS: usize = 8;
 const SHUT: Duration = Duration::from_secs(150);
 /// Nodes to try that are kept.
 const MAX_CHECKS: usize = 64;
+/// Who knows so many has neighbours enough to learn the rest by and by.
+const FEW: usize = 2 * K;
 /// The first and the last wait before the bootstrap list is tried again.
 const BOOT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// Questions without an answer that make the network suspect.
@@ -185,21 +187,24 @@ impl Upkeep {
         self.next = self.next.min(now);
     }
 
-    /// Tries the bootstrap list if it is time.
-    fn boot(&mut self, now: Time) {
-        if self.hints.is_empty() && self.intros == 0 && self.boot_at <= now {
+    /// Tries the bootstrap list if it is time. Whether it was.
+    fn boot(&mut self, now: Time) -> bool {
+        let due = self.hints.is_empty() && self.intros == 0 && self.boot_at <= now;
+        if due {
             self.hints.extend(&self.bootstrap);
             self.boot_at = now + self.boot_wait;
             self.boot_wait = (self.boot_wait * 2).min(BOOT.1);
         }
+        due
     }
 }
 
 impl Node {
     /// Does what is due, and sets when to look again.
     pub(super) fn tick(&mut self, now: Time) {
-        if self.table.len() < K || self.upkeep.offline {
-            self.upkeep.boot(now);
+        if (self.table.len() < FEW || self.upkeep.offline) && self.upkeep.boot(now) {
+            // Those who are known have got to know others too.
+            self.table.age(now);
         }
         self.introduce(now);
         if self.upkeep.stage == Stage::Alone && !self.table.is_empty() && !self.upkeep.offline {
@@ -228,7 +233,8 @@ impl Node {
         let stale = Some(self.table.quiet_until());
         let refresh = self.table.refresh_due();
         let caller = self.upkeep.callers.front().map(|(at, _)| *at);
-        let first = [stale, refresh, caller].into_iter().flatten().min().unwrap_or(now + IDLE);
+        let boot = (self.table.len() < FEW).then_some(self.upkeep.boot_at);
+        let first = [stale, refresh, caller, boot].into_iter().flatten().min().unwrap_or(now + IDLE);
         first.clamp(now + TICK, now + IDLE) + jitter
     }
 
