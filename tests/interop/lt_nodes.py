@@ -6,8 +6,10 @@
   {"do": "count"}                                             how many nodes each knows
   {"do": "announce", "node": N, "hash": hex, "port": P}
   {"do": "peers", "node": N, "hash": hex, "seconds": S}       the peers found until there are some, or time is up
-  {"do": "put", "node": N, "value": text, "key": [secret, public] hex, "salt": text}    no key: an immutable item, whose target is the answer
-  {"do": "get", "node": N, "target": hex, "public": hex, "salt": text, "seconds": S}    with a public key: a mutable item
+  {"do": "put", "node": N, "value": text}                     an immutable item; its target
+  {"do": "get", "node": N, "target": hex}
+  {"do": "put_signed", "node": N, "value": text, "salt": text, "secret": hex, "public": hex}    how many took it
+  {"do": "get_signed", "node": N, "public": hex, "salt": text, "number": N}    the value, once there is this version of it
 """
 import json
 import sys
@@ -18,8 +20,11 @@ import libtorrent as lt
 EVERYTHING = {
     "enable_dht": True, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False, "dht_bootstrap_nodes": "",
     "dht_restrict_routing_ips": False, "dht_restrict_search_ips": False, "dht_ignore_dark_internet": False,
-    "dht_prefer_verified_node_ids": False, "alert_mask": lt.alert.category_t.dht_notification | lt.alert.category_t.error_notification,
+    "dht_prefer_verified_node_ids": False, "alert_mask": lt.alert_category.dht | lt.alert_category.dht_operation,
 }
+
+
+SECONDS = 10
 
 
 def split(address):
@@ -35,8 +40,8 @@ class Nodes:
     def __init__(self, settings, addresses):
         self.sessions = [lt.session({**EVERYTHING, **settings, "listen_interfaces": a}) for a in addresses]
 
-    def heard(self, node, kind, wanted, seconds, first_only=True):
-        """What alerts of a kind gave when `wanted` made something of them."""
+    def heard(self, node, kind, wanted, seconds=SECONDS):
+        """What `wanted` made of the first alert of a kind of which it made something; None when time is up."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for alert in self.sessions[node].pop_alerts():
@@ -65,7 +70,30 @@ class Nodes:
     def peers(self, node, hash, seconds):
         self.sessions[node].dht_get_peers(sha1(hash))
         found = self.heard(node, lt.dht_get_peers_reply_alert, lambda a: str(a.info_hash) == hash and a.peers(), seconds)
-        return [f"{host}:{port}" for host, port in found or []]
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found or []]
+
+
+    def put(self, node, value):
+        target = str(self.sessions[node].dht_put_immutable_item(value.encode()))
+        self.heard(node, lt.dht_put_alert, lambda a: str(a.target) == target)
+        return target
+
+    def get(self, node, target):
+        self.sessions[node].dht_get_immutable_item(sha1(target))
+        item = self.heard(node, lt.dht_immutable_item_alert, lambda a: str(a.target) == target and a.item)
+        return item and item.decode()
+
+    def put_signed(self, node, value, salt, secret, public):
+        self.sessions[node].dht_put_mutable_item(bytes.fromhex(secret), bytes.fromhex(public), value.encode(), salt.encode())
+        return self.heard(node, lt.dht_put_alert, lambda a: a.num_success)
+
+    def get_signed(self, node, public, salt, number):
+        """Not the newest of a whole lookup: libtorrent counts who stores something among the nodes, though he says that
+        he is none (BEP 43), and once he is gone it waits for him.
+        """
+        self.sessions[node].dht_get_mutable_item(bytes.fromhex(public), salt.encode())
+        item = self.heard(node, lt.dht_mutable_item_alert, lambda a: a.seq == number and a.item)
+        return item and item.decode()
 
 
 def main():

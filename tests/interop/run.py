@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cases import crash, discovery, hostile, metadata, signalling, swarm, trackers, transfer  # noqa: E402
+from cases import crash, dhtnet, discovery, hostile, metadata, private, signalling, swarm, trackers, transfer  # noqa: E402
 from harness.data import Samples  # noqa: E402
 from harness.registry import CASES, run_all  # noqa: E402
 
@@ -51,6 +51,8 @@ def register(args, samples):
     crash.register()
     swarm.register(args.long)
     discovery.register(samples)
+    dhtnet.register(samples)
+    private.register(samples)
     signalling.register(samples)
     trackers.register(samples)
 

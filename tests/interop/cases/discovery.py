@@ -4,7 +4,7 @@ Each case has a network of its own, and each client a machine on it.
 """
 from clients.aria2 import Aria2
 from clients.base import Ways
-from clients.dhtnodes import LibtorrentNodes
+from clients.dhtnodes import LibtorrentNodes, hub
 from clients.libtorrent import Libtorrent
 from clients.qbittorrent import Qbittorrent
 from clients.samara import Samara
@@ -19,17 +19,21 @@ WELL_KNOWN = 25401  # the port of the one bootstrap node that qBittorrent 4.5 as
 NODES = 12
 
 
-def dht(lab, network):
-    """A DHT of some nodes of libtorrent."""
+def dht(lab, network, with_ours):
+    """A DHT of some nodes of libtorrent, perhaps with our hub as the first."""
     machine = network.host(250)
     hosts = [machine.ip4] + [machine.alias(250 - n) for n in range(1, NODES)]
     addresses = [f"{host}:{WELL_KNOWN}" for host in hosts]
-    LibtorrentNodes(lab, addresses, machine=machine).meet(addresses)
+    if with_ours:
+        hub(lab, addresses[0], machine)
+    LibtorrentNodes(lab, addresses[with_ours:], machine=machine).meet(addresses)
     return tuple(addresses)
 
 
-def by(way, lab, network):
-    return {"dht": lambda: Ways(dht=dht(lab, network)), "lsd": lambda: Ways(lsd=True), "pex": lambda: Ways(pex=True)}[way]()
+def by(way, lab, network, with_ours):
+    if way == "dht":
+        return Ways(dht=dht(lab, network, with_ours))
+    return Ways(lsd=way == "lsd", pex=way == "pex")
 
 
 def go_between(lab, network, sample, seed):
@@ -44,7 +48,7 @@ def go_between(lab, network, sample, seed):
 
 def found(lab, sample, way, seed, leech):
     network = Network(lab)
-    ways = by(way, lab, network)
+    ways = by(way, lab, network, isinstance(seed, Samara) or isinstance(leech, Samara))
     source, target = sample.copy_data(lab.dir("source")), lab.dir("target")
     for client in (seed, leech):
         client.ways, client.machine = ways, network.host()
@@ -70,9 +74,10 @@ def add(samples, way, seed, leech):
 
 
 def register(samples: Samples):
-    for other in STOCK:
-        add(samples, "pex", other, Samara)
-        add(samples, "pex", Samara, other)
+    for way in ("dht", "lsd", "pex"):
+        for other in STOCK:
+            add(samples, way, other, Samara)
+            add(samples, way, Samara, other)
 
 
 def register_self_check(samples: Samples):

@@ -19,6 +19,7 @@ class Samara(Client):
         super().__init__(lab, label)
         self.runs = 0
         self.proc = None
+        self.listen = ""
 
     def share(self, torrent, folder, peers=()):
         self.begin("seed", torrent, folder, *self.net(peers))
@@ -31,7 +32,7 @@ class Samara(Client):
 
     def net(self, peers):
         state = self.lab.dir(f"{self.label}.state")
-        argv = ["--listen", f"{self.host}:0", "--state-dir", state, "--no-port-map", *self.found_by()]
+        argv = ["--listen", self.listen or f"{self.host}:0", "--state-dir", state, "--no-port-map", *self.found_by()]
         for peer in peers:
             argv += ["--peer", peer.address()]
         return argv
