@@ -22,6 +22,10 @@ use crate::time::Time;
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// An announce that nobody took is made again after so long, and twice as long each time.
 const RETRY: Duration = Duration::from_secs(60);
+/// One that fewer than [`ENOUGH`] took: who has just begun knows few, and those may go.
+const RETRY_WEAK: Duration = Duration::from_secs(15);
+/// Half of those who shall keep an announce.
+const ENOUGH: u32 = 4;
 /// For so many announces there is room for one lookup more: ten thousand, each a quarter of an hour apart, are eleven a
 /// second, and a lookup with its stores takes a second or two.
 const CROWD: usize = 256;
@@ -265,15 +269,16 @@ impl Jobs {
     }
 
     /// Ends a run. Returns when the job runs again, if it does; else it is gone.
-    pub(super) fn finish(&mut self, now: Time, op: Op, stored: bool, jitter: Duration) -> Option<Time> {
+    pub(super) fn finish(&mut self, now: Time, op: Op, stored: u32, jitter: Duration) -> Option<Time> {
         let mut job = self.remove(op)?;
         if !job.goal.is_announce() {
             return None;
         }
-        job.failed = if stored { 0 } else { job.failed.saturating_add(1) };
+        job.failed = if stored >= ENOUGH { 0 } else { job.failed.saturating_add(1) };
+        let retry = if stored == 0 { RETRY } else { RETRY_WEAK };
         let wait = match job.failed {
             0 => ANNOUNCE_INTERVAL - jitter,
-            n => (RETRY * 2u32.pow(n.min(5) - 1)).min(ANNOUNCE_INTERVAL),
+            n => (retry * 2u32.pow(n.min(7) - 1)).min(ANNOUNCE_INTERVAL),
         };
         let due = now + wait;
         job.rank = Rank::Again;

@@ -202,7 +202,7 @@ impl Node {
         let goal = job.goal.clone();
         let mut summary = job.run.take().map(|run| run.finish(now)).unwrap_or_default();
         let jitter = Duration::from_secs(self.rng.below(JITTER));
-        summary.next = self.jobs.finish(now, op, summary.stored > 0, jitter);
+        summary.next = self.jobs.finish(now, op, summary.stored, jitter);
         match goal {
             Goal::Upkeep { join, .. } => self.upkeep_ended(now, join, summary.answered > 0),
             _ => self.out.push_back(Output::Done { op, summary: Box::new(summary) }),

@@ -173,6 +173,19 @@ fn of_two_nodes_each_finds_what_the_other_left_with_it() {
 }
 
 #[test]
+fn an_announce_outlives_the_node_that_everybody_began_with() {
+    let mut net = Net::new(30, v4);
+    let announced = net.node(7).announce(Time::ZERO, announce(4000));
+    net.run(40);
+    assert!(net.done(7, announced).stored >= 4, "told again once others are known");
+    net.nodes.remove(&v4(0));
+    let now = net.now;
+    let op = net.node(23).start(now, find_peers());
+    net.run(5);
+    assert_eq!(net.peers(23, op), [SocketAddr::new(v4(7).ip(), 4000)]);
+}
+
+#[test]
 fn everybody_learns_where_it_stands_and_takes_an_id_that_fits() {
     let mut net = Net::new(30, v4);
     net.run(300);
@@ -446,12 +459,12 @@ fn who_waits_is_not_held_up_by_announces() {
         while jobs.take_due(at(secs), room).is_some() {}
         let op = jobs.add(at(secs), Goal::Once(find_peers()));
         assert_eq!(jobs.take_due(at(secs), room), Some(op));
-        assert!(jobs.finish(at(secs), op, false, Duration::ZERO).is_none());
+        assert!(jobs.finish(at(secs), op, 0, Duration::ZERO).is_none());
     };
     wait(&mut jobs, 1);
     // All have run once, and come due again together.
     for op in added {
-        jobs.finish(at(1), op, true, Duration::ZERO);
+        jobs.finish(at(1), op, 8, Duration::ZERO);
         jobs.take_due(at(1), room);
     }
     wait(&mut jobs, 5000);
@@ -461,7 +474,7 @@ fn who_waits_is_not_held_up_by_announces() {
     while jobs.deadline(room).is_some_and(|due| due <= at(secs)) || !running.is_empty() {
         running.extend(std::iter::from_fn(|| jobs.take_due(at(secs), room)));
         secs += 2;
-        running.drain(..).for_each(|op| _ = jobs.finish(at(secs), op, true, Duration::ZERO));
+        running.drain(..).for_each(|op| _ = jobs.finish(at(secs), op, 8, Duration::ZERO));
         assert!(secs < 5000 + 1200, "too slow");
     }
     let late = jobs.waiting_since(at(9999));
