@@ -1,13 +1,16 @@
 //! After a shutdown nothing is left: no task, no disk thread, no descriptor, no buffer. Alone in its process, since it
 //! counts what the process has.
+#![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod common;
 
 use std::fs;
+use std::path::Path;
 
 use common::raw::Raw;
-use common::{Temp, address, client, complete, random, seed, torrent};
-use samara_engine::{AddSource, AddTorrent};
+use common::{Temp, address, complete, config, random, seed, torrent};
+use samara_engine::dht::DhtConfig;
+use samara_engine::{AddSource, AddTorrent, Client, Config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_leaves_nothing_behind() {
@@ -20,7 +23,7 @@ async fn a_shutdown_leaves_nothing_behind() {
     for _ in 0..3 {
         let (seeder, _shared) = seed(&metainfo, &from).await;
         let stranger = Raw::connect(address(&seeder)).await;
-        let leech = client(Some(&temp.join("state"))).await;
+        let leech = client(&temp.join("state")).await;
         let mut add = AddTorrent::new(AddSource::Metainfo(Box::new(metainfo.clone())), &to);
         add.peers.push(address(&seeder));
         let mut fetched = leech.add(add).await.unwrap();
@@ -34,11 +37,17 @@ async fn a_shutdown_leaves_nothing_behind() {
 
     // A client that is dropped leaves as little, a moment later.
     for _ in 0..3 {
-        let hasty = client(Some(&temp.join("state"))).await;
+        let hasty = client(&temp.join("state")).await;
         hasty.add(AddTorrent::new(AddSource::Metainfo(Box::new(metainfo.clone())), &from)).await.unwrap();
     }
     nothing_runs().await;
     common::eventually("every descriptor is closed", async || count("/proc/self/fd") == before).await;
+}
+
+/// One that has everything, in a DHT of its own.
+async fn client(state: &Path) -> Client {
+    let dht = Some(DhtConfig { bootstrap: Vec::new(), ..DhtConfig::default() });
+    Client::start(Config { dht, state_dir: Some(state.to_owned()), ..config() }).await.unwrap()
 }
 
 /// The runtime counts a task, and the system a thread, a moment longer than they let others wait for it.
