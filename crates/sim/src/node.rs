@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use samara_proto::bitfield::Bitfield;
 use samara_proto::ids::{InfoHashes, PeerId, PeerKey, PieceIndex};
@@ -10,6 +11,7 @@ use samara_proto::peer::{
 };
 use samara_proto::time::Time;
 use samara_proto::torrent::{Input, Output, PieceLayers, TorrentEvent};
+use samara_proto::wire::{PexFlags, PexMessage};
 
 use crate::brain::Brain;
 use crate::disk::Disk;
@@ -18,6 +20,11 @@ use crate::net::Net;
 use crate::queue::{Alarm, Queue, What};
 use crate::tracker::Leave;
 use crate::{Payload, Sample};
+
+/// The first number of a node that does not exist.
+pub(crate) const NOBODY: usize = 1_000_000;
+/// How often liars tell of such: as often as they are heard.
+const INVENTS_EVERY: Duration = Duration::from_secs(30);
 
 /// One end of a link, as its node keeps it.
 #[derive(Debug)]
@@ -108,6 +115,10 @@ pub struct Node {
     pub holds: Option<Bitfield>,
     /// It unchokes nobody.
     pub selfish: bool,
+    /// It tells of peers that do not exist.
+    pub invents: bool,
+    invented: usize,
+    invents_after: Time,
     /// When it leaves.
     pub leave: Leave,
     pub(crate) leaving: bool,
@@ -130,6 +141,9 @@ impl Node {
             max_peers: usize::MAX,
             holds: None,
             selfish: false,
+            invents: false,
+            invented: 0,
+            invents_after: Time::ZERO,
             leave: Leave::Never,
             leaving: false,
             moved: false,
@@ -266,6 +280,24 @@ impl Node {
     pub fn tick_torrent(&mut self, now: Time) {
         if self.torrent_alarm.rings(now) && self.torrent.deadline().is_some_and(|at| at <= now) {
             self.torrent.handle(now, Input::Tick);
+            if self.invents && now >= self.invents_after {
+                self.invents_after = now + INVENTS_EVERY;
+                self.invent(now);
+            }
+        }
+    }
+
+    /// Tells everybody of a hundred peers that nobody ever heard of.
+    fn invent(&mut self, now: Time) {
+        for (peer, conn) in &mut self.conns {
+            let State::Open(connection) = &mut conn.state else { continue };
+            let first = NOBODY + self.index * 100_000 + self.invented;
+            self.invented += 100;
+            let added = (first..first + 100).map(|n| (crate::scenario::addr(n), PexFlags(0))).collect();
+            connection.handle_command(now, Command::Pex(PexMessage { added, dropped: Vec::new() }));
+            if !std::mem::replace(&mut conn.touched, true) {
+                self.touched.push_back(*peer);
+            }
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Member {
     pub selfish: bool,
     /// It is another client.
     pub stock: bool,
+    /// It tells all others of peers that do not exist, as many and as often as they listen to.
+    pub invents: bool,
     /// It takes pieces in order.
     pub sequential: bool,
     /// It is given the addresses of the others.
@@ -84,6 +86,7 @@ impl Member {
         mute: false,
         selfish: false,
         stock: false,
+        invents: false,
         sequential: false,
         knows_others: true,
         access: Access { up: None, down: None, island: false },
@@ -201,11 +204,14 @@ impl Scenario {
         world
     }
 
-    /// Those who are here from the start begin.
+    /// Those who are here from the start begin. Of peer exchange all others know where to ask, whenever they come.
     fn begin(&self, world: &mut World) {
-        for (index, member) in self.members.iter().enumerate().filter(|(_, member)| member.joins.is_zero()) {
-            world.join(index);
-            if member.knows_others && self.tracker.is_none() {
+        for (index, member) in self.members.iter().enumerate() {
+            if member.joins.is_zero() {
+                world.join(index);
+            }
+            let told = self.tracker.is_none() && (member.joins.is_zero() || self.pex);
+            if member.knows_others && told {
                 let all = if self.pex { 1 } else { self.members.len() };
                 let addrs = (0..all).filter(|i| *i != index).map(addr).collect();
                 world.give(index, Input::Candidates { source: Source::User, addrs });
@@ -223,6 +229,7 @@ impl Scenario {
         let disk = Disk::new(self.sample.clone(), have.clone(), member.lies, member.mute);
         let mut node = Node::new(index, id, torrent, disk, self.sample.clone());
         (node.max_peers, node.leave, node.selfish) = (max_peers, member.leave, member.selfish);
+        node.invents = member.invents;
         node.holds = (!member.magnet).then_some(have);
         node
     }

@@ -16,12 +16,14 @@ use samara_proto::torrent::{Input, Source};
 use crate::invariants;
 use crate::link::{End, Link, Path};
 use crate::net::{Access, Delivery, Net};
-use crate::node::{Node, Stage, Wish};
+use crate::node::{NOBODY, Node, Stage, Wish};
 use crate::queue::{Queue, What};
 use crate::scenario::{addr, index_of};
 use crate::trace::Trace;
 use crate::tracker::{Leave, Present, Tracker};
 
+/// After so long a dialler gives up on an address where nobody is.
+const NO_ANSWER: Duration = Duration::from_secs(10);
 /// Steps at one instant for each node after which the machines are said to run in circles.
 const MOST_STEPS: usize = 10_000;
 
@@ -232,7 +234,11 @@ impl World {
 
     fn grant(&mut self, from: usize, wish: Wish) {
         match wish {
-            Wish::Dial(to) => self.queue.push(self.now + self.path.latency * 2, What::Dial(from, to)),
+            Wish::Dial(to) => {
+                let nobody = index_of(to).is_some_and(|to| to >= NOBODY);
+                let wait = if nobody { NO_ANSWER } else { self.path.latency * 2 };
+                self.queue.push(self.now + wait, What::Dial(from, to));
+            }
             Wish::HangUp(link) => self.cut(link, Departure::Remote),
         }
     }

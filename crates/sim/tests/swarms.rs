@@ -1,6 +1,7 @@
 //! Whole swarms, each with many seeds. A failure names its seed; the same seed fails again.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use samara_proto::ids::{BLOCK_LEN, PieceIndex};
@@ -111,6 +112,38 @@ fn all_but_one_address_come_by_peer_exchange() {
         let known = world.nodes[1].torrent.stats().candidates;
         assert_eq!(known, 1, "seed {seed}: there is no other way");
     }
+}
+
+/// Neighbours of each honest newcomer half a minute after it joined, if every `nth` tells of nobody but peers that do not
+/// exist. All know one seed only.
+fn neighbours(nth: usize, seed: u64) -> Vec<usize> {
+    let up = Some(200_000);
+    let seed_line = Member { access: Access { up, ..Access::default() }, ..Member::SEED };
+    let peers = (1..60).map(|n| Member {
+        invents: n % nth == 0,
+        access: Access { up: Some(5_000), down: Some(50_000), island: false },
+        joins: Duration::from_millis(n as u64 * 500),
+        ..Member::LEECH
+    });
+    let members: Vec<_> = [seed_line].into_iter().chain(peers).collect();
+    let scenario = Scenario { pex: true, max_peers: 30, ..Scenario::new(large(Format::V1), members.clone()) };
+    let mut world = scenario.world(seed);
+    let begin = world.now;
+    let mut found = Vec::new();
+    for (n, member) in members.iter().enumerate().skip(1).filter(|(_, m)| !m.invents) {
+        while world.now.since(begin) < member.joins + Duration::from_secs(30) && world.step() {}
+        let liars = |addr: SocketAddr| members[samara_sim::scenario::index_of(addr).unwrap_or(0)].invents;
+        found.push(world.nodes[n].torrent.sources().iter().filter(|(addr, _)| !liars(*addr)).count());
+    }
+    found
+}
+
+#[test]
+fn who_tells_of_peers_that_do_not_exist_keeps_nobody_from_the_others() {
+    let mut found = neighbours(5, 1);
+    found.sort_unstable();
+    let (tenth, median) = (found[found.len() / 10], found[found.len() / 2]);
+    assert!(tenth >= 5 && median >= 12, "a tenth has {tenth} neighbours at most, half has {median}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The addresses we know: which to try next, which to leave alone.
 //!
-//! What is due is tried in the order of [`Rank`]: who gave us data before a loss, then better sources, then who failed
-//! less often, then the higher canonical priority (BEP 40). After a failure an address waits longer each time
-//! ([`backoff`]); those the user gave are tried for ever, others are forgotten. At most [`MOST_ENTRIES`] are known, of
-//! one public host [`MOST_PER_HOST`], and by word of one peer [`tellers::MOST_PER_TELLER`]; when full, worse sources make room for better ones. Who left is remembered by
-//! host ([`past`]), and so is who is banned ([`bans`]).
+//! What is due is tried in the order of [`Rank`]: who gave us data before a loss, then better sources, then what peers
+//! told whose word held so far, then who failed less often, then the higher canonical priority (BEP 40). After a
+//! failure an address waits longer each time ([`backoff`]); those the user gave are tried for ever, others are
+//! forgotten. At most [`MOST_ENTRIES`] are known, of one public host [`MOST_PER_HOST`], and by word of one peer
+//! [`tellers::MOST_PER_TELLER`]; when full, worse sources make room for better ones. Who left is remembered by host
+//! ([`past`]), and so is who is banned ([`bans`]).
 //!
 //! It refuses to know connections, ids and limits: those are the torrent's business. Tested by examples of each rule.
 
@@ -47,6 +48,8 @@ const GRATITUDE: Duration = Duration::from_secs(600);
 struct Rank {
     gave: Reverse<bool>,
     source: Source,
+    /// About who told it.
+    doubt: u32,
     failures: u32,
     priority: Reverse<u32>,
     addr: SocketAddr,
@@ -247,7 +250,7 @@ impl Roster {
         if source < before {
             self.sources.remove(before);
             self.sources.add(source);
-            self.proved(addr);
+            self.settle(addr, false);
         }
         true
     }
@@ -263,7 +266,7 @@ impl Roster {
 
     fn forget(&mut self, addr: SocketAddr) {
         self.set_state(addr, State::Connected(PeerKey(0)));
-        self.proved(addr);
+        self.settle(addr, false);
         let Some(entry) = self.entries.remove(&addr) else { return };
         self.sources.remove(entry.source);
         if let Some(n) = self.hosts.get_mut(&host(addr)) {
@@ -311,7 +314,8 @@ impl Roster {
         let entry = self.entries.get(&addr)?;
         let priority = Reverse(self.standpoint.priority(addr));
         let (gave, source, failures) = (Reverse(entry.gave_lately(now)), entry.source, entry.failures);
-        Some(Rank { gave, source, failures, priority, addr })
+        let doubt = entry.teller.map_or(0, |teller| self.tellers.doubt(teller));
+        Some(Rank { gave, source, doubt, failures, priority, addr })
     }
 
     /// A connection to `addr` exists.
@@ -363,7 +367,13 @@ impl Roster {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         let (before, dear) = (entry.failures, entry.is_dear(now));
         entry.failures = before.saturating_add(1);
-        if !dear && entry.failures > MOST_FAILURES {
+        let teller = entry.teller;
+        let most = if teller.is_some() { tellers::MOST_FAILURES } else { MOST_FAILURES };
+        let hopeless = !dear && entry.failures > most;
+        if let Some(teller) = teller.filter(|_| before == 0) {
+            self.doubt(teller);
+        }
+        if hopeless {
             return self.forget(addr);
         }
         let wait = backoff::wait(before, dear, &mut self.rng);

@@ -205,6 +205,33 @@ fn one_tellers_word_counts_for_so_many_until_others_or_a_greeting_confirm_it() {
 }
 
 #[test]
+fn whose_word_did_not_hold_is_tried_later_and_heard_less() {
+    let mut roster = Roster::new(1, 6881);
+    let (liar, honest) = (addr(60_000), addr(60_001));
+    (0..100).for_each(|n| roster.add_told(at(0), addr(n), liar));
+    for _ in 0..7 {
+        let lie = roster.next(at(0)).unwrap();
+        roster.failed(at(0), lie);
+    }
+    (200..220).for_each(|n| roster.add_told(at(0), addr(n), honest));
+    let order: Vec<_> = (0..20).map(|_| roster.next(at(0)).unwrap()).collect();
+    assert!(order.iter().all(|tried| *tried >= addr(200)), "those of the other come first: {order:?}");
+    let before = roster.len();
+    for n in 0..93 {
+        let lie = roster.next(at(10 + n)).unwrap();
+        roster.failed(at(10 + n), lie);
+    }
+    let mut now = at(200);
+    while let Some(lie) = roster.next(now) {
+        roster.failed(now, lie);
+        now = now + Duration::from_secs(20);
+    }
+    assert_eq!(roster.len(), before - 100, "hearsay is forgotten soon");
+    (300..400).for_each(|n| roster.add_told(now, addr(n), liar));
+    assert_eq!(roster.len(), before - 100, "a hundred failures are too much");
+}
+
+#[test]
 fn when_all_is_hearsay_the_loudest_makes_room() {
     let mut roster = Roster::new(1, 6881);
     let tellers = (MOST_ENTRIES / MOST_PER_TELLER) as u16;
