@@ -1,9 +1,9 @@
 //! Peers on the local network: the sockets of local service discovery (BEP 14), for all torrents of a client.
 //!
-//! One task carries notes from the desk and datagrams from the network to the [`Lsd`](samara_proto::lsd::Lsd) machine,
-//! and what that says to the network and to torrents. Each [`Place`] where we can be called, an interface and a family,
-//! has a [`Station`] of sockets of its own, so that it is known by which interface a datagram came, and each tells of the
-//! port that is open there. Interfaces come and go, so they are looked at again every now and then ([`RESCAN`]).
+//! One task carries notes from the desk and datagrams from the network to the [`Lsd`] machine, and what that says to the
+//! network and to torrents (`task.rs`). Each place where we can be called, an interface and a family (`places.rs`), has
+//! sockets of its own (`station.rs`), so that it is known by which interface a datagram came, and each tells of the port
+//! that is open there. Interfaces come and go, so they are looked at again every now and then.
 //!
 //! Where we do not listen nothing is announced and nobody heard: who confines a client to an address does not want it
 //! to show elsewhere. Tunnels are left out, for their other end is not one's own network. What cannot be opened or sent
