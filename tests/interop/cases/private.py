@@ -56,11 +56,14 @@ class Swarm:
         for folder in self.folders:
             same(lab.root / f"{self.name}.source" / self.sample.name, folder / self.sample.name)
 
-    def traces(self, watcher):
-        """Where it was named, or something said that belongs to such."""
+    def traces(self, watcher, of_ours=False):
+        """Where it was named, or something said that belongs to such; by anybody, or by ours alone."""
+        senders = {client.host for client in (self.seed, self.ours)}
         info_hash = self.sample.info().info_hashes().v1.to_bytes()
         named = watcher.about([info_hash, info_hash.hex().encode(), info_hash.hex().upper().encode()])
-        talk = watcher.between({client.host for client in (self.seed, self.ours, self.theirs)})
+        talk = watcher.between(senders | {self.theirs.host})
+        if of_ours:
+            named, talk = ([p for p in packets if p.source[0] in senders] for packets in (named, talk))
         # libtorrent sets the bit of the DHT always.
         hellos = [p.data for p in talk if p.data.startswith(HELLO) and p.source[0] != self.theirs.host]
         return {
@@ -82,7 +85,7 @@ def watched(lab, samples):
     hidden = Swarm(lab, network, "private", private(lab, samples.get("single", "v1")), ways)
     for swarm in (public, hidden):
         swarm.finish()
-    wait_until(lambda: all(public.traces(watcher).values()), 60, "the public torrent is named by each way", 0.5)
+    wait_until(lambda: all(public.traces(watcher, of_ours=True).values()), 60, "ours names the public torrent in each way", 0.5)
     time.sleep(STAY)
     for swarm in (public, hidden):
         swarm.stop(lab)
