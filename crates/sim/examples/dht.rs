@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn parse() -> Result<(Vec<String>, usize, u32, u64), String> {
-    let (mut names, mut nodes, mut minutes, mut seed) = (Vec::new(), 10_000, 60, 1);
+    let (mut names, mut nodes, mut minutes, mut seed) = (Vec::new(), 10_000, 30, 1);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number =
@@ -51,9 +51,10 @@ fn trial(setting: Setting, minutes: u32) -> Trial {
         setting,
         torrents,
         searches: 60,
-        warm_up: Duration::from_secs(1500),
+        // Sessions are exponential, so that it matters little how old the network is: tables shall be full.
+        warm_up: Duration::from_secs(900),
         minutes,
-        idle: Duration::from_secs(600),
+        idle: Duration::from_secs(300),
     }
 }
 

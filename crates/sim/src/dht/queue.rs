@@ -51,7 +51,7 @@ pub struct Quick(u64);
 
 impl Hasher for Quick {
     fn finish(&self) -> u64 {
-        self.0
+        self.0 ^ (self.0 >> 32)
     }
 
     fn write(&mut self, bytes: &[u8]) {

@@ -15,7 +15,7 @@ pub(super) const YOUNG: Duration = Duration::from_secs(4 * 60);
 /// A node that fails so often in a row is bad (BEP 5: tried once more before it is given up).
 const BAD: u8 = 2;
 /// A node that failed is asked again after so long.
-pub(super) const RETRY: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_secs(20);
 /// Questions of a node prove life only for so long after its last answer: their sender may be forged.
 const TRUST: Duration = Duration::from_secs(45 * 60);
 
@@ -94,6 +94,8 @@ fn micros(rtt: Duration) -> u32 {
 /// One bucket.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bucket {
+    /// Nobody is due for a ping before this.
+    pub(super) quiet: Time,
     pub(super) live: Vec<Entry>,
     /// At most K.
     pub(super) spares: Vec<Entry>,
@@ -104,6 +106,27 @@ pub(super) struct Bucket {
 impl Bucket {
     pub(super) fn find(&mut self, id: &NodeId) -> Option<&mut Entry> {
         self.live.iter_mut().find(|entry| entry.contact.id == *id)
+    }
+
+    pub(super) fn join(&mut self, entry: Entry) {
+        self.quiet = self.quiet.min(entry.due());
+        self.live.push(entry);
+    }
+
+    /// Who is longest due for a ping, if anybody is; it is to be asked, and then is not due again for a while.
+    pub(super) fn due(&mut self, now: Time) -> Option<Contact> {
+        // An empty bucket is quiet until somebody joins.
+        let (mut first, mut second) = (None, now + FRESH);
+        for (due, entry) in self.live.iter().map(|entry| (entry.due(), entry)) {
+            match first {
+                Some((least, _)) if due >= least => second = second.min(due),
+                _ => second = first.replace((due, entry)).map_or(second, |(before, _)| before),
+            }
+        }
+        let due = first.filter(|(due, _)| *due <= now);
+        self.quiet =
+            if due.is_some() { second.min(now + RETRY) } else { first.map_or(second, |(due, _)| due) };
+        due.map(|(_, entry)| entry.contact)
     }
 
     pub(super) fn remove(&mut self, id: &NodeId) {

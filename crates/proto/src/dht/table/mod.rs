@@ -19,8 +19,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::bucket::Bucket;
 pub use self::bucket::Entry;
-use self::bucket::{Bucket, RETRY};
 use super::Contact;
 use super::id::is_local;
 use super::range::Range;
@@ -46,14 +46,12 @@ pub struct Table {
     own: NodeId,
     /// Bucket n holds those who share n bits with us, the last one also those who share more.
     buckets: Vec<Bucket>,
-    /// Nobody is due for a ping before this: most looks at who is end here.
-    quiet: Time,
 }
 
 impl Table {
     /// An empty table around `own`.
     pub fn new(own: NodeId) -> Self {
-        Self { own, buckets: vec![Bucket::default()], quiet: Time::ZERO }
+        Self { own, buckets: vec![Bucket::default()] }
     }
 
     /// Our id.
@@ -147,8 +145,9 @@ impl Table {
             return;
         };
         entry.fails = entry.fails.saturating_add(1);
-        self.quiet = self.quiet.min(entry.due());
-        if entry.is_bad() {
+        let (due, is_bad) = (entry.due(), entry.is_bad());
+        bucket.quiet = bucket.quiet.min(due);
+        if is_bad {
             bucket.remove(&contact.id);
             self.promote(n);
         }
@@ -211,28 +210,20 @@ impl Table {
             .map(|(due, e)| (due, e.contact))
     }
 
-    /// The node that is longest due for a ping, if anybody is; it is to be asked. Cheap as long as nobody is due.
+    /// The node that is longest due for a ping, if anybody is; it is to be asked. Looks only into buckets where somebody
+    /// may be due.
     pub fn due(&mut self, now: Time) -> Option<Contact> {
-        if self.quiet > now {
-            return None;
-        }
-        let (mut first, mut second) = (None, now + FRESH);
-        for (due, entry) in self.iter().map(|entry| (entry.due(), entry)) {
-            match first {
-                Some((least, _)) if due >= least => second = second.min(due),
-                _ => second = first.replace((due, entry)).map_or(second, |(before, _)| before),
+        while let Some(bucket) = self.buckets.iter_mut().min_by_key(|b| b.quiet).filter(|b| b.quiet <= now) {
+            if let Some(contact) = bucket.due(now) {
+                return Some(contact);
             }
         }
-        let (due, contact) = first.map(|(due, entry)| (due, entry.contact))?;
-        let is_due = due <= now;
-        // Whoever is asked is not due again for a while.
-        self.quiet = if is_due { second.min(now + RETRY) } else { due };
-        is_due.then_some(contact)
+        None
     }
 
     /// When somebody may be due for a ping: not sooner, perhaps later.
-    pub const fn quiet_until(&self) -> Time {
-        self.quiet
+    pub fn quiet_until(&self) -> Time {
+        self.buckets.iter().map(|bucket| bucket.quiet).min().unwrap_or(Time::ZERO)
     }
 
     /// Notes that a node is being asked, so that it is not due again at once.
@@ -311,8 +302,7 @@ impl Table {
         if is_full && !bucket.drop_worse(entry.fits) {
             return bucket.spare(entry);
         }
-        self.quiet = self.quiet.min(entry.due());
-        bucket.live.push(entry);
+        bucket.join(entry);
     }
 
     fn split(&mut self) {
@@ -335,8 +325,7 @@ impl Table {
         while self.buckets[n].live.len() < capacity(n) {
             let Some(entry) = self.buckets[n].take_spare() else { return };
             if self.allows(n, &entry.contact) {
-                self.quiet = self.quiet.min(entry.due());
-                self.buckets[n].live.push(entry);
+                self.buckets[n].join(entry);
             }
         }
     }
