@@ -2,7 +2,10 @@
 //!
 //! Held: tokens are good for five minutes at least and ten at most, for their address and key alone; peers are given out
 //! for half an hour after their announce and not a sweep longer; items only rise; answers stay within their bounds; a
-//! question gets one answer, to where it came from; jobs end.
+//! question gets one answer, to where it came from, and nothing else leads to one; it asks only addresses that it was
+//! told of; jobs end. An input that begins with an odd byte plays with a node that has little room (`narrow`).
+
+mod narrow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,6 +24,8 @@ use super::input;
 
 /// Most bytes of any datagram: the longest item with its signature, and some.
 const LONGEST: usize = 1300;
+/// Most bytes of an answer without an item (BEP 32), and of an error beside what it echoes.
+const MOST: (usize, usize) = (1024, 150);
 
 type Key = (SocketAddr, NodeId);
 
@@ -36,11 +41,16 @@ struct Model {
     open: BTreeSet<Op>,
     /// Questions that the node asked.
     asked: Vec<(SocketAddr, Vec<u8>)>,
+    /// Whoever asked it something, and whom it was told of.
+    heard_of: BTreeSet<SocketAddr>,
 }
 
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let mut input = input::Input(data);
+    if data.first().is_some_and(|first| first & 1 == 1) {
+        return narrow::run(input);
+    }
     let server = ServerConfig { queries: 1 << 30, slots: 4, rate: None, ..ServerConfig::default() };
     let config = Config { server, ..Config::new(Family::V4) };
     let now = Time::from_micros(1_000_000);
@@ -52,6 +62,7 @@ pub fn run(data: &[u8]) {
         items: BTreeMap::new(),
         open: BTreeSet::new(),
         asked: Vec::new(),
+        heard_of: BTreeSet::from([addr(200)]),
     };
     model.node.set_bootstrap(now, vec![addr(200)]);
     for _ in 0..300 {
@@ -88,7 +99,7 @@ impl Model {
             2 => {
                 let bytes = input.bytes(usize::from(input.0.first().copied().unwrap_or(0)) * 4);
                 self.give(from, bytes);
-                self.drain();
+                one_answer(from, bytes, self.drain());
             }
             3 | 4 => self.get_peers(from, key(input.byte())),
             5 | 6 => self.announce(from, key(input.byte()), input.byte()),
@@ -116,6 +127,7 @@ impl Model {
     }
 
     fn give(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.heard_of.insert(from);
         self.node.handle(self.now, Input::Datagram { from, bytes });
     }
 
@@ -128,6 +140,7 @@ impl Model {
                     assert!(datagram.len() <= LONGEST, "{} bytes", datagram.len());
                     let message = parse(&datagram).expect("what it says can be read");
                     if matches!(message.body, Body::Query(_)) {
+                        assert!(self.heard_of.contains(&to), "nobody named {to}");
                         self.asked.push((to, datagram));
                     } else {
                         answers.push((to, datagram));
@@ -152,9 +165,7 @@ impl Model {
         self.drain();
         self.give(from, &bytes);
         let answers = self.drain();
-        let [(to, answer)] = &answers[..] else { panic!("{} answers", answers.len()) };
-        assert_eq!(*to, from);
-        answer.clone()
+        one_answer(from, &bytes, answers).expect("it is answered")
     }
 
     fn get_peers(&mut self, from: SocketAddr, target: NodeId) {
@@ -232,7 +243,11 @@ impl Model {
             1 => Ask::Peers { info_hash: target, noseed: false, scrape: true },
             2 => Ask::Get { target, salt: Box::default() },
             3 => Ask::Sample { target },
-            4 => Ask::Ping { addr: addr(input.byte()) },
+            4 => {
+                let addr = addr(input.byte());
+                self.heard_of.insert(addr);
+                Ask::Ping { addr }
+            }
             _ => {
                 let announce = Announce { info_hash: target, port: 1, implied_port: true, seed: false };
                 let op = self.node.announce(self.now, announce);
@@ -254,8 +269,11 @@ impl Model {
         let transaction = parse(&question).expect("it was read before").transaction.to_vec();
         let mut nodes = Vec::new();
         for _ in 0..input.byte() % 12 {
+            let named = [40 + (input.byte() & 7), 1, input.byte(), 1];
             nodes.extend([input.byte(); 20]);
-            nodes.extend([40 + (input.byte() & 7), 1, input.byte(), 1, 3, 232]);
+            nodes.extend(named);
+            nodes.extend([3, 232]);
+            self.heard_of.insert((named, 1000).into());
         }
         let values = [input.byte(); 12];
         let peers = samara_proto::dht::message::Peers::Compact(&values, Family::V4);
@@ -278,6 +296,21 @@ impl Model {
         self.give(to, &bytes);
         self.drain();
     }
+}
+
+/// What a datagram was answered with: one datagram at most, to where it came from, that is no longer than it may be.
+fn one_answer(from: SocketAddr, question: &[u8], said: Vec<(SocketAddr, Vec<u8>)>) -> Option<Vec<u8>> {
+    assert!(said.len() <= 1, "{} answers", said.len());
+    let (to, answer) = said.into_iter().next()?;
+    assert_eq!(to, from);
+    let most = match parse(&answer).expect("an answer can be read").body {
+        Body::Query(_) => panic!("it asks back at once"),
+        Body::Response(response) if response.value.is_some() => LONGEST,
+        Body::Response(_) => MOST.0,
+        Body::Error { .. } => MOST.1 + question.len().min(32),
+    };
+    assert!(answer.len() <= most, "{} bytes for {}", answer.len(), question.len());
+    Some(answer)
 }
 
 fn response(answer: &[u8]) -> Option<Response<'_>> {
