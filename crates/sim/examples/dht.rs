@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn parse() -> Result<(Vec<String>, usize, u32, u64), String> {
-    let (mut names, mut nodes, mut minutes, mut seed) = (Vec::new(), 10_000, 30, 1);
+    let (mut names, mut nodes, mut minutes, mut seed) = (Vec::new(), 10_000, 10, 1);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number =
@@ -50,11 +50,11 @@ fn trial(setting: Setting, minutes: u32) -> Trial {
     Trial {
         setting,
         torrents,
-        searches: 60,
+        searches: 120,
         // Sessions are exponential, so that it matters little how old the network is: tables shall be full.
-        warm_up: Duration::from_secs(900),
+        warm_up: Duration::from_secs(300),
         minutes,
-        idle: Duration::from_secs(300),
+        idle: Duration::from_secs(120),
     }
 }
 

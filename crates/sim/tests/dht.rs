@@ -16,6 +16,15 @@ fn trial(setting: Setting) -> Trial {
     }
 }
 
+#[test]
+fn who_left_is_named_for_half_an_hour_and_no_longer() {
+    // Sessions so short that most announcers leave early in the run.
+    let short = Setting { silent: 0.0, median_session: Some(Duration::from_secs(600)), ..Setting::rough(40) };
+    let outcome = Trial { minutes: 55, searches: 20, idle: Duration::ZERO, ..trial(short) }.run(1);
+    assert!(outcome.late >= 30 && outcome.ghosts == 0, "{} of {}", outcome.ghosts, outcome.late);
+    assert!(outcome.searches > 100 && outcome.success() >= 0.97, "{outcome:?}");
+}
+
 /// Several seeds as one.
 fn sum(setting: Setting, seeds: std::ops::Range<u64>) -> Outcome {
     let mut all = Outcome::default();
@@ -36,6 +45,7 @@ fn sum(setting: Setting, seeds: std::ops::Range<u64>) -> Outcome {
 fn in_calm_everything_is_found_soon_and_nothing_twice_alike() {
     let outcome = trial(Setting::calm(80)).run(1);
     assert!(outcome.searches > 40 && outcome.found == outcome.searches, "{outcome:?}");
+    assert!((0.75..1.3).contains(&outcome.census), "{}", outcome.census);
     assert!(outcome.stored >= 7.9 && quantile(&outcome.took, 0.95) < 2000.0, "{outcome:?}");
     // As text, for what was not measured is not a number.
     let again = trial(Setting::calm(80)).run(1);

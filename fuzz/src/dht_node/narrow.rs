@@ -14,7 +14,7 @@ use samara_proto::ids::NodeId;
 use samara_proto::time::Time;
 use samara_proto::tracker::Family;
 
-use super::{input, key, one_answer, response, secret};
+use super::{TIME, input, key, one_answer, response, secret};
 
 const PEERS: PeerLimits = PeerLimits { torrents: 4, peers: 5, total: 12, site_peers: 2, site_total: 4 };
 const ITEMS: ItemLimits = ItemLimits { items: 3, site_items: 2 };
@@ -52,7 +52,7 @@ pub(super) fn run(mut input: input::Input<'_>) {
         answers: BTreeMap::new(),
     };
     for _ in 0..600 {
-        if input.is_empty() {
+        if input.is_empty() || world.now.since(now) > TIME {
             break;
         }
         world.step(&mut input);

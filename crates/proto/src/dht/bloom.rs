@@ -11,6 +11,9 @@ use super::message::FILTER_LEN;
 /// Bits.
 const BITS: usize = FILTER_LEN * 8;
 
+/// What no honest filter holds more than (BEP 33).
+pub const MOST: f64 = 6000.0;
+
 /// A set of addresses, of which only the size can be told, roughly, up to some 6,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter(pub [u8; FILTER_LEN]);
@@ -24,14 +27,12 @@ impl Default for Filter {
 impl Filter {
     /// Puts in an address.
     pub fn insert(&mut self, ip: IpAddr) {
-        let hash = match ip {
-            IpAddr::V4(ip) => Sha1::digest(ip.octets()),
-            IpAddr::V6(ip) => Sha1::digest(ip.octets()),
-        };
-        for pair in [[hash[0], hash[1]], [hash[2], hash[3]]] {
-            let bit = usize::from(u16::from_le_bytes(pair)) % BITS;
-            self.0[bit / 8] |= 1 << (bit % 8);
-        }
+        bits(ip).into_iter().for_each(|bit| self.0[bit / 8] |= 1 << (bit % 8));
+    }
+
+    /// Whether an address was put in, or looks as if it were.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        bits(ip).into_iter().all(|bit| self.0[bit / 8] & (1 << (bit % 8)) != 0)
     }
 
     /// Puts in everything that is in another.
@@ -45,6 +46,15 @@ impl Filter {
         let (m, c) = (BITS as f64, f64::from(zeros.clamp(1, BITS as u32 - 1)));
         if zeros as usize == BITS { 0.0 } else { (c / m).ln() / (2.0 * (1.0 - 1.0 / m).ln()) }
     }
+}
+
+/// The bits of an address.
+fn bits(ip: IpAddr) -> [usize; 2] {
+    let hash = match ip {
+        IpAddr::V4(ip) => Sha1::digest(ip.octets()),
+        IpAddr::V6(ip) => Sha1::digest(ip.octets()),
+    };
+    [[hash[0], hash[1]], [hash[2], hash[3]]].map(|pair| usize::from(u16::from_le_bytes(pair)) % BITS)
 }
 
 #[cfg(test)]
@@ -71,6 +81,7 @@ mod tests {
         let hex: String = filter.0.iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(hex, VECTOR);
         assert!((filter.estimate() - 1224.9308).abs() < 0.0001, "{}", filter.estimate());
-        assert!(Filter([255; 256]).estimate().is_finite());
+        assert!(Filter([255; 256]).estimate().is_finite() && Filter([255; 256]).estimate() > MOST);
+        assert!(filter.contains([192, 0, 2, 7].into()) && !Filter::default().contains([192, 0, 2, 7].into()));
     }
 }

@@ -7,7 +7,7 @@
 //! room is kept for the first, three eighths are the most for the last. So ten thousand torrents hold up nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::api::{Announce, Ask, Op, Summary};
@@ -80,6 +80,8 @@ pub(super) struct Run {
     /// Peers that were told of.
     pub(super) peers: BTreeSet<SocketAddr>,
     pub(super) filters: Option<Box<(Filter, Filter)>>,
+    /// Peers of nodes that have no filters, to be counted with them; at most [`super::MAX_PEERS`].
+    pub(super) unfiltered: Vec<IpAddr>,
     /// The newest item.
     pub(super) best: Option<Item>,
     /// Where to store, once the lookup is over.
@@ -104,6 +106,7 @@ impl Run {
             summary: Summary::default(),
             peers: BTreeSet::new(),
             filters: None,
+            unfiltered: Vec::new(),
             best: None,
             storers: Vec::new(),
             storing: None,
@@ -131,14 +134,25 @@ impl Run {
 
     /// How it went.
     pub(super) fn finish(self, now: Time) -> Summary {
-        let count = |filter: &Filter| filter.estimate().round() as u32;
+        let scrape = self.count();
         Summary {
             hops: self.lookup.hops(),
             took: now.since(self.started),
             closest: self.lookup.closest().collect(),
-            scrape: self.filters.map(|filters| (count(&filters.0), count(&filters.1))),
+            scrape,
             ..self.summary
         }
+    }
+
+    /// Seeds and other peers (BEP 33). Who is in nobody's filters and no seed counts as a peer.
+    fn count(&self) -> Option<(u32, u32)> {
+        let (seeds, mut peers) = match self.filters.as_deref() {
+            None if self.unfiltered.is_empty() => return None,
+            filters => filters.cloned().unwrap_or_default(),
+        };
+        self.unfiltered.iter().filter(|ip| !seeds.contains(**ip)).for_each(|ip| peers.insert(*ip));
+        let round = |filter: Filter| filter.estimate().round() as u32;
+        Some((round(seeds), round(peers)))
     }
 }
 
@@ -298,9 +312,9 @@ impl Jobs {
         }
     }
 
-    /// Jobs that have waited to run since before `before`, bar announces, which wait on.
-    pub(super) fn waiting_since(&self, before: Time) -> Vec<Op> {
-        let waits = |job: &Job| job.due.is_some() && job.since <= before && !job.goal.is_announce();
+    /// Jobs that have waited to run for so long, bar announces, which wait on.
+    pub(super) fn waiting_for(&self, now: Time, time: Duration) -> Vec<Op> {
+        let waits = |job: &Job| job.due.is_some() && now.since(job.since) >= time && !job.goal.is_announce();
         self.jobs.iter().filter(|(_, job)| waits(job)).map(|(op, _)| *op).collect()
     }
 

@@ -8,7 +8,7 @@ use super::calls::Call;
 use super::jobs::{Goal, Job, Run, StoreAt};
 use super::{Announce, Node, Purpose};
 use crate::dht::Contact;
-use crate::dht::bloom::Filter;
+use crate::dht::bloom::{Filter, MOST};
 use crate::dht::contact::is_reachable;
 use crate::dht::item::Item;
 use crate::dht::lookup::Lookup;
@@ -215,8 +215,11 @@ impl Run {
     fn take(&mut self, op: Op, goal: &Goal, from: SocketAddr, response: &Response<'_>) -> Option<Output> {
         match goal {
             Goal::Once(Ask::Peers { .. }) | Goal::Announce(_) => {
-                self.take_filters(response);
+                let has_filters = self.take_filters(response);
                 let peers = self.take_peers(from, response)?;
+                if !has_filters && matches!(goal, Goal::Once(Ask::Peers { scrape: true, .. })) {
+                    self.unfiltered.extend(peers.iter().map(|peer| peer.ip()));
+                }
                 Some(Output::Peers { op, peers })
             }
             Goal::Once(Ask::Get { target, salt }) => {
@@ -251,14 +254,16 @@ impl Run {
         (!peers.is_empty()).then_some(peers)
     }
 
-    /// Filters; of who has none, the peers that it named (BEP 33).
-    fn take_filters(&mut self, response: &Response<'_>) {
-        let own = |bytes: Option<&[u8; FILTER_LEN]>| bytes.map(|bytes| Filter(*bytes));
-        if let (Some(seeds), Some(peers)) = (own(response.seeds), own(response.peers)) {
-            let (all_seeds, all_peers) = &mut **self.filters.get_or_insert_default();
-            all_seeds.unite(&seeds.0);
-            all_peers.unite(&peers.0);
-        }
+    /// Takes in both filters, if there are any; fuller ones than anybody honest has count as none.
+    fn take_filters(&mut self, response: &Response<'_>) -> bool {
+        let own = |bytes: Option<&[u8; FILTER_LEN]>| {
+            bytes.map(|bytes| Filter(*bytes)).filter(|filter| filter.estimate() <= MOST)
+        };
+        let (Some(seeds), Some(peers)) = (own(response.seeds), own(response.peers)) else { return false };
+        let (all_seeds, all_peers) = &mut **self.filters.get_or_insert_default();
+        all_seeds.unite(&seeds.0);
+        all_peers.unite(&peers.0);
+        true
     }
 
     /// An item that fits the target, and is newer than the last.

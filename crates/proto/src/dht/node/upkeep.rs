@@ -215,7 +215,7 @@ impl Node {
         let busy = self.look_after(now);
         self.refresh(now);
         if self.table.is_empty() {
-            let given_up = self.jobs.waiting_since(now - PATIENCE);
+            let given_up = self.jobs.waiting_for(now, PATIENCE);
             given_up.into_iter().for_each(|op| self.end(now, op));
         }
         self.upkeep.next = self.next_tick(now, busy);
