@@ -45,7 +45,6 @@ fn sum(setting: Setting, seeds: std::ops::Range<u64>) -> Outcome {
 fn in_calm_everything_is_found_soon_and_nothing_twice_alike() {
     let outcome = trial(Setting::calm(80)).run(1);
     assert!(outcome.searches > 40 && outcome.found == outcome.searches, "{outcome:?}");
-    assert!((0.75..1.3).contains(&outcome.census), "{}", outcome.census);
     assert!(outcome.stored >= 7.9 && quantile(&outcome.took, 0.95) < 2000.0, "{outcome:?}");
     // As text, for what was not measured is not a number.
     let again = trial(Setting::calm(80)).run(1);
