@@ -1,9 +1,9 @@
 //! How many nodes there are, by how close the closest are to random places.
 //!
 //! If the k-th closest node to a random place lies at the part x of the key space, about (k − 1/3)/x nodes are spread over
-//! all of it
-//! (the order statistics of uniform ids; Kostoulas et al. 2005 call it the interval density). One sample is off by 1/√k;
-//! the median of x over the latest 16 lookups is within some 10 %, and a single crowd of Sybils does not move it.
+//! all of it (the order statistics of uniform ids; Kostoulas et al. 2005 call it the interval density). One sample is off by
+//! 1/√k; the median over the latest 16 lookups is within some 10 % if all closest nodes answer, and a single crowd of Sybils
+//! does not move it.
 //!
 //! Tested on made-up networks.
 
