@@ -1,15 +1,19 @@
 //! The `.torrent` of what was fetched by its hash alone (`get --save-torrent`).
 //!
 //! Around the info dictionary, which stays as it came, stand the trackers and web seeds of the link, and the piece layers
-//! that peers gave (BEP 52). So it is written once those are known, mostly before the first byte of the files. A file
-//! that is there already is left alone: if it says the same, well; if not, that is an error.
+//! that peers gave (BEP 52). So it is written once those are known, mostly before the first byte of the files. Peers that
+//! share a hybrid by its v1 hash give none: then they are hashed from the files once those are whole. A `.torrent` that is
+//! there already is left alone: if it says the same, well; if not, that is an error.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use samara_engine::hash::{HashJob, Want, hash_files};
+use samara_proto::layout::Layout;
 use samara_proto::metainfo::{Info, Metainfo};
-use samara_proto::path::sanitise;
+use samara_proto::path::{SafePath, sanitise};
 
+use crate::hashing::{self, Job};
 use crate::publish::publish;
 use crate::source::Source;
 
@@ -21,6 +25,8 @@ const MAX_NAME: usize = 200;
 pub(crate) struct Save {
     /// A file, or a folder for it.
     to: PathBuf,
+    /// Where the files of the torrent are.
+    dir: PathBuf,
     trackers: Vec<String>,
     web_seeds: Vec<String>,
 }
@@ -28,14 +34,19 @@ pub(crate) struct Save {
 impl Save {
     /// Of `source`: to `to`, or into the folder `dir` under the torrent's name.
     pub(crate) fn new(to: Option<&Path>, dir: &Path, source: &Source) -> Self {
-        let to = to.unwrap_or(dir).to_owned();
+        let (to, dir) = (to.unwrap_or(dir).to_owned(), dir.to_owned());
         match source {
             // All is known of it.
-            Source::Torrent(_) => Self { to, trackers: Vec::new(), web_seeds: Vec::new() },
+            Source::Torrent(_) => Self { to, dir, trackers: Vec::new(), web_seeds: Vec::new() },
             Source::Magnet(link) => {
-                Self { to, trackers: link.trackers.clone(), web_seeds: link.web_seeds.clone() }
+                Self { to, dir, trackers: link.trackers.clone(), web_seeds: link.web_seeds.clone() }
             }
         }
+    }
+
+    /// The folder that holds the torrent's name.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Writes it, and says where; `None` if piece layers are still to come.
@@ -64,6 +75,36 @@ impl Save {
         metainfo.web_seeds.extend_from_slice(&self.web_seeds);
         metainfo
     }
+}
+
+/// The torrent with the piece layers of its files in `dir`, as far as they hash to their roots. Files that are not there
+/// have none.
+///
+/// # Errors
+/// If a file cannot be read, or it was cancelled.
+pub(crate) fn with_layers(metainfo: &Metainfo, dir: &Path, job: &Job) -> Result<Metainfo> {
+    let mut metainfo = metainfo.clone();
+    if metainfo.has_layers() {
+        return Ok(metainfo);
+    }
+    let layout = Layout::of(&metainfo.info)?;
+    let place = |safe: &SafePath| Some(dir.join(safe.as_path())).filter(|path| path.is_file());
+    let paths: Vec<_> = sanitise(&metainfo.info).iter().map(|safe| place(safe.as_ref()?)).collect();
+    let hashes = hash_files(&HashJob {
+        paths: &paths,
+        layout: &layout,
+        want: Want { v1: false, v2: true },
+        threads: hashing::threads(),
+        progress: &|done| job.set_done(done),
+        cancel: job.cancel(),
+    })?;
+    let files = metainfo.info.files().iter().filter(|file| file.length > 0 && !file.attr.pad);
+    let hashed = files.zip(hashes.v2.into_iter().flatten());
+    let right = hashed.filter(|(file, hashes)| file.pieces_root == Some(hashes.pieces_root));
+    let long = right.filter(|(file, _)| file.length > u64::from(metainfo.info.piece_length()));
+    let layers: Vec<_> = long.map(|(_, hashes)| (hashes.pieces_root, hashes.layer)).collect();
+    metainfo.piece_layers.extend(layers.into_iter().map(|(root, layer)| (root, layer.into())));
+    Ok(metainfo)
 }
 
 /// The torrent's name, made safe as those of its files are.

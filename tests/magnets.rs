@@ -50,6 +50,17 @@ fn the_torrent_of_a_link_is_saved_with_all_that_belongs_to_it() {
     }
 }
 
+/// Peers give no piece layers where they are asked for the v1 half.
+#[test]
+fn the_torrent_of_a_hybrid_is_saved_by_its_v1_hash_too() {
+    let s = Scratch::new();
+    let (_seed, link) = share(&s, "hybrid");
+    let v1: Vec<_> = link.split('&').filter(|part| !part.contains("urn:btmh:")).collect();
+    let _ = s.run(&get(&v1.join("&").replacen("magnet:?&", "magnet:?", 1), &[])).expect(0);
+    let read = |path| Metainfo::parse(&fs::read(s.join(path)).unwrap()).unwrap();
+    assert_eq!(read("out/album.torrent").piece_layers, read("t.torrent").piece_layers);
+}
+
 #[test]
 fn a_torrent_that_is_there_is_left_alone() {
     let s = Scratch::new();

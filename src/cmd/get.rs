@@ -15,7 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Get;
 use crate::exit::{Exit, Outcome, usage};
-use crate::save::Save;
+use crate::hashing::{self, Job};
+use crate::save::{self, Save};
 use crate::search::Search;
 use crate::select::Selection;
 use crate::signal::Interrupt;
@@ -193,7 +194,13 @@ impl<'a> Fetch<'a> {
         loop {
             tokio::select! {
                 () = interrupt.wait() => return Ok(Exit::Interrupted),
-                event = self.torrent.next_event() => self.hear(event).await?,
+                event = self.torrent.next_event() => {
+                    let complete = matches!(event, Some(TorrentEvent::Complete { .. }));
+                    self.hear(event).await?;
+                    if complete && !self.save_from_disk(interrupt).await? {
+                        return Ok(Exit::Interrupted);
+                    }
+                }
                 copied = finished(&mut self.copy) => {
                     self.copy = None;
                     copied?;
@@ -211,7 +218,7 @@ impl<'a> Fetch<'a> {
         if self.save.is_some() {
             bail!(
                 "everything is there, but the torrent could not be saved: no peer gave the piece layers that belong \
-                 into a .torrent; start it again with --seed and more peers"
+                 into a .torrent, and without all of its files they cannot be made; fetch all files, or from more peers"
             );
         }
         Ok(Exit::Done)
@@ -226,6 +233,21 @@ impl<'a> Fetch<'a> {
             self.ui.event(&Event::Saved { path: &path })?;
         }
         Ok(())
+    }
+
+    /// Hashes the piece layers from the files if peers gave none, as in a hybrid that was fetched by its v1 hash. False if
+    /// the user interrupted it.
+    async fn save_from_disk(&mut self, interrupt: &mut Interrupt) -> Result<bool> {
+        let Some(save) = &self.save else { return Ok(true) };
+        let Some(metainfo) = self.torrent.metainfo().await else { return Ok(true) };
+        let (dir, total) = (save.dir().to_owned(), metainfo.info.total_size());
+        let worker = move |job: &Job| save::with_layers(&metainfo, &dir, job);
+        let Some(metainfo) = hashing::run(self.ui, interrupt, total, worker).await? else { return Ok(false) };
+        if let Some(path) = save.write(&metainfo?)? {
+            self.save = None;
+            self.ui.event(&Event::Saved { path: &path })?;
+        }
+        Ok(true)
     }
 
     async fn hear(&mut self, event: Option<TorrentEvent>) -> Result<()> {
