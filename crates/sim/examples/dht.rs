@@ -1,5 +1,5 @@
-//! Prints what DHT networks tell, as Markdown: `dht [calm|rough|attacked].. [--nodes N] [--minutes N] [--seed N]`. `cargo
-//! xtask sim dht` runs it.
+//! Prints what DHT networks tell, as Markdown: `dht [calm|rough|attacked].. [--nodes N] [--warm-up MINUTES] [--minutes N]
+//! [--seed N]`. `cargo xtask sim dht` runs it.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,10 +15,10 @@ const ALL: [(&str, Build); 3] =
 
 fn main() -> ExitCode {
     match parse() {
-        Ok((names, nodes, minutes, seed)) => {
+        Ok((names, nodes, [warm_up, minutes], seed)) => {
             head();
             let wanted = ALL.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name));
-            wanted.for_each(|(name, build)| show(name, &trial(build(nodes), minutes).run(seed)));
+            wanted.for_each(|(name, build)| show(name, &trial(build(nodes), warm_up, minutes).run(seed)));
             ExitCode::SUCCESS
         }
         Err(message) => {
@@ -28,31 +28,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<(Vec<String>, usize, u32, u64), String> {
-    let (mut names, mut nodes, mut minutes, mut seed) = (Vec::new(), 10_000, 10, 1);
+fn parse() -> Result<(Vec<String>, usize, [u32; 2], u64), String> {
+    let (mut names, mut nodes, mut warm_up, mut minutes, mut seed) = (Vec::new(), 10_000, 25, 10, 1);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number =
             || args.next().and_then(|n| n.parse::<u64>().ok()).ok_or(format!("{arg} needs a number"));
         match arg.as_str() {
             "--nodes" => nodes = number()? as usize,
+            "--warm-up" => warm_up = number()? as u32,
             "--minutes" => minutes = number()? as u32,
             "--seed" => seed = number()?,
             name if ALL.iter().any(|(other, _)| name == *other) => names.push(arg),
             _ => return Err(format!("there is no network {arg}; there are calm, rough and attacked")),
         }
     }
-    Ok((names, nodes, minutes, seed))
+    Ok((names, nodes, [warm_up, minutes], seed))
 }
 
-fn trial(setting: Setting, minutes: u32) -> Trial {
+fn trial(setting: Setting, warm_up: u32, minutes: u32) -> Trial {
     let torrents = (setting.nodes / 100).clamp(10, 100);
     Trial {
         setting,
         torrents,
         searches: 120,
-        // Sessions are exponential, so that it matters little how old the network is: tables shall be full.
-        warm_up: Duration::from_secs(300),
+        // Neighbours shall know each other.
+        warm_up: Duration::from_secs(60 * u64::from(warm_up)),
         minutes,
         idle: Duration::from_secs(120),
     }
