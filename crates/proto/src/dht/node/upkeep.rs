@@ -6,8 +6,7 @@
 //!
 //! *Afterwards*, at most one question a second: a node that was silent for a quarter of an hour is asked whether it is
 //! there, and, if its bucket has room, for its neighbours; nodes that asked us or were named are tried if there is room; a
-//! bucket with room is refreshed every quarter of an hour, and sooner at first. Newcomers and those who are known have
-//! their questions in turns. This bounds the traffic of an idle node.
+//! bucket with room is refreshed every quarter of an hour. This bounds the traffic of an idle node.
 //!
 //! *Offline.* When [`SILENCE`] questions in a row got no answer for a minute, the network is gone, not the nodes: nobody
 //! is given up, and someone is tried every ten seconds until an answer comes. Then announces that failed are made at once.
@@ -69,8 +68,6 @@ pub(super) struct Upkeep {
     checks: VecDeque<Contact>,
     /// Who asked us, and when to try them.
     callers: VecDeque<(Time, Contact)>,
-    /// Whether those who might enter the table have their turn.
-    newcomers_first: bool,
     next: Time,
     boot_at: Time,
     boot_wait: Duration,
@@ -88,7 +85,6 @@ impl Upkeep {
             intros: 0,
             checks: VecDeque::new(),
             callers: VecDeque::new(),
-            newcomers_first: false,
             next: now,
             boot_at: now,
             boot_wait: BOOT.0,
@@ -256,29 +252,20 @@ impl Node {
         if self.calls.is_full() {
             return false;
         }
-        // In turns: a table that filled at once comes due at once, and would keep newcomers out for minutes.
-        self.upkeep.newcomers_first ^= true;
-        let turn = self.upkeep.newcomers_first && !self.upkeep.offline;
-        (turn && self.try_newcomer(now)) || self.ask_stale(now) || self.try_newcomer(now)
-    }
-
-    fn ask_stale(&mut self, now: Time) -> bool {
         let stale = if self.upkeep.offline {
             self.table.stalest().map(|(_, contact)| contact)
         } else {
             self.table.due(now)
         };
-        let Some(contact) = stale else { return false };
-        let method = if self.table.is_open_around(&contact.id) {
-            Method::FindNode { target: self.table.place_around(&contact.id, &mut self.rng) }
-        } else {
-            Method::Ping
-        };
-        self.ask(now, contact.addr, Some(contact.id), Purpose::Check, method);
-        true
-    }
-
-    fn try_newcomer(&mut self, now: Time) -> bool {
+        if let Some(contact) = stale {
+            let method = if self.table.is_open_around(&contact.id) {
+                Method::FindNode { target: self.table.place_around(&contact.id, &mut self.rng) }
+            } else {
+                Method::Ping
+            };
+            self.ask(now, contact.addr, Some(contact.id), Purpose::Check, method);
+            return true;
+        }
         while let Some(contact) = self.upkeep.next_check(now) {
             if self.table.wants(&contact) {
                 self.ask(now, contact.addr, Some(contact.id), Purpose::Check, Method::Ping);

@@ -39,8 +39,6 @@ const MAX_SITE: usize = 4;
 pub const FRESH: Duration = Duration::from_secs(15 * 60);
 /// A bucket with room is refreshed so often (BEP 5).
 const REFRESH: Duration = Duration::from_secs(15 * 60);
-/// And at first, while others come to their places as we do: after t the next time follows after t.
-const SOON: Duration = Duration::from_secs(60);
 
 /// The table of one node.
 #[derive(Clone, Debug)]
@@ -48,14 +46,12 @@ pub struct Table {
     own: NodeId,
     /// Bucket n holds those who share n bits with us, the last one also those who share more.
     buckets: Vec<Bucket>,
-    /// When all were due for a refresh.
-    aged: Time,
 }
 
 impl Table {
     /// An empty table around `own`.
     pub fn new(own: NodeId) -> Self {
-        Self { own, buckets: vec![Bucket::default()], aged: Time::ZERO }
+        Self { own, buckets: vec![Bucket::default()] }
     }
 
     /// Our id.
@@ -257,12 +253,11 @@ impl Table {
     /// Notes that the bucket around `place` is being refreshed.
     pub fn refreshed(&mut self, now: Time, place: &NodeId) {
         let n = self.index(place);
-        self.buckets[n].refresh = now + now.since(self.aged).clamp(SOON, REFRESH);
+        self.buckets[n].refresh = now + REFRESH;
     }
 
     /// Makes a refresh of all buckets due: the node has just found its place.
     pub fn age(&mut self, now: Time) {
-        self.aged = now;
         self.buckets.iter_mut().for_each(|bucket| bucket.refresh = now);
     }
 

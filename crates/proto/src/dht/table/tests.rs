@@ -130,20 +130,6 @@ fn a_node_that_changes_its_id_is_evicted_and_comes_back_under_the_new() {
 }
 
 #[test]
-fn a_bucket_is_refreshed_soon_at_first_and_then_every_quarter_of_an_hour() {
-    let mut table = Table::new(own());
-    table.age(at(100));
-    let mut waits = Vec::new();
-    while waits.len() < 6 {
-        let due = table.refresh_due().unwrap();
-        assert!(table.to_refresh(due, &mut Rng::new(1)).is_some());
-        table.refreshed(due, &own());
-        waits.push(table.refresh_due().unwrap().since(due).as_secs());
-    }
-    assert_eq!(waits, [60, 60, 120, 240, 480, 900]);
-}
-
-#[test]
 fn questions_keep_a_node_fresh_but_not_for_ever() {
     let mut table = Table::new(own());
     let a = node(1, &[0x80]);
