@@ -77,19 +77,21 @@ impl Save {
     }
 }
 
-/// The torrent with the piece layers of its files in `dir`, as far as they hash to their roots. Files that are not there
-/// have none.
+/// The torrent with the piece layers of its files in `dir`, as far as they hash to their roots; as it is if one whose
+/// layer is missing is not there itself.
 ///
 /// # Errors
 /// If a file cannot be read, or it was cancelled.
 pub(crate) fn with_layers(metainfo: &Metainfo, dir: &Path, job: &Job) -> Result<Metainfo> {
     let mut metainfo = metainfo.clone();
-    if metainfo.has_layers() {
+    let place = |safe: &SafePath| Some(dir.join(safe.as_path())).filter(|path| path.is_file());
+    let paths: Vec<_> = sanitise(&metainfo.info).iter().map(|safe| place(safe.as_ref()?)).collect();
+    let lacking = metainfo.info.files().iter().zip(&paths).filter(|(file, _)| metainfo.lacks_layer(file));
+    let (found, gone) = lacking.partition::<Vec<_>, _>(|(_, path)| path.is_some());
+    if found.is_empty() || !gone.is_empty() {
         return Ok(metainfo);
     }
     let layout = Layout::of(&metainfo.info)?;
-    let place = |safe: &SafePath| Some(dir.join(safe.as_path())).filter(|path| path.is_file());
-    let paths: Vec<_> = sanitise(&metainfo.info).iter().map(|safe| place(safe.as_ref()?)).collect();
     let hashes = hash_files(&HashJob {
         paths: &paths,
         layout: &layout,

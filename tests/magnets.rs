@@ -56,9 +56,25 @@ fn the_torrent_of_a_hybrid_is_saved_by_its_v1_hash_too() {
     let s = Scratch::new();
     let (_seed, link) = share(&s, "hybrid");
     let v1: Vec<_> = link.split('&').filter(|part| !part.contains("urn:btmh:")).collect();
-    let _ = s.run(&get(&v1.join("&").replacen("magnet:?&", "magnet:?", 1), &[])).expect(0);
+    let v1 = &v1.join("&");
+    let _ = s.run(&get(v1, &[])).expect(0);
     let read = |path| Metainfo::parse(&fs::read(s.join(path)).unwrap()).unwrap();
     assert_eq!(read("out/album.torrent").piece_layers, read("t.torrent").piece_layers);
+    // Without the other file its layer cannot be made.
+    let some = [
+        "get",
+        v1,
+        "-o",
+        "some",
+        "--listen",
+        "127.0.0.1:0",
+        "--no-trackers",
+        "--select",
+        "0",
+        "--save-torrent",
+    ];
+    let refused = s.run(&some).expect(1);
+    assert!(refused.stderr().contains("could not be saved"), "{}", refused.stderr());
 }
 
 #[test]

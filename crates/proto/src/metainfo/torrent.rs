@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::info::text;
-use super::{Info, LayerProblem, MetainfoError};
+use super::{FileEntry, Info, LayerProblem, MetainfoError};
 use crate::bencode::{self, Dict, DictWriter, Limits, Value};
 use crate::ids::Sha256Hash;
 use crate::merkle;
@@ -79,8 +79,13 @@ impl Metainfo {
 
     /// Whether no piece layer is missing, so that [`Metainfo::parse`] takes what is written.
     pub fn has_layers(&self) -> bool {
-        let needed = self.info.files().iter().filter(|f| f.length > u64::from(self.info.piece_length()));
-        needed.filter_map(|file| file.pieces_root).all(|root| self.piece_layers.contains_key(&root))
+        !self.info.files().iter().any(|file| self.lacks_layer(file))
+    }
+
+    /// Whether one of its files needs a piece layer that is missing.
+    pub fn lacks_layer(&self, file: &FileEntry) -> bool {
+        let long = file.length > u64::from(self.info.piece_length());
+        long && file.pieces_root.is_some_and(|root| !self.piece_layers.contains_key(&root))
     }
 
     /// Writes a `.torrent` file: canonical but for the info dictionary, which stays as it is.
