@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::raw::{Raw, handshake};
-use common::{LIMIT, Temp, address, complete, eventually, random, torrent};
+use common::{LIMIT, Temp, address, complete, eventually, shared, shared_privately};
 use samara_engine::dht::{Answer, Dht, DhtConfig};
 use samara_engine::{AddSource, AddTorrent, Client, Config, Mode, Torrent, TorrentEvent};
 use samara_proto::bencode::write_dict;
@@ -18,9 +18,8 @@ use samara_proto::dht::item::Item;
 use samara_proto::dht::message::{Body, parse};
 use samara_proto::dht::node::{Announce, Ask};
 use samara_proto::ids::{NodeId, WireHash};
-use samara_proto::metainfo::{Info, Metainfo};
+use samara_proto::metainfo::Metainfo;
 use samara_proto::wire::Message;
-use sha1::{Digest, Sha1};
 use tokio::io::AsyncReadExt;
 use tokio::net::UdpSocket;
 
@@ -54,13 +53,6 @@ async fn client(at: SocketAddr, dht: DhtConfig, state: Option<&Path>) -> Client 
     client
 }
 
-/// A torrent with its data in `dir`.
-fn make(dir: &Path, seed: u64) -> Metainfo {
-    let (name, data) = (format!("data{seed}.bin"), random(seed, 100_000));
-    fs::write(dir.join(&name), &data).unwrap();
-    torrent(&name, &data, 16_384)
-}
-
 async fn seed(client: &Client, metainfo: &Metainfo, dir: &Path) -> Torrent {
     let add = AddTorrent::new(AddSource::Metainfo(Box::new(metainfo.clone())), dir);
     client.add(AddTorrent { mode: Mode::Seed, ..add }).await.unwrap()
@@ -83,9 +75,8 @@ async fn holds(dht: &Dht, torrents: usize) {
 
 /// Waits until a node knows so many others.
 async fn knows(dht: &Dht, others: usize) {
-    while dht.stats().await.nodes.iter().all(|node| !node.joined || node.contacts < others) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let enough = async || dht.stats().await.nodes.iter().any(|node| node.joined && node.contacts >= others);
+    eventually("others are known", enough).await;
 }
 
 fn announce(port: u16) -> Announce {
@@ -138,7 +129,7 @@ async fn peers_and_items_are_found_by_those_who_know_one_node() {
 async fn who_knows_a_hash_and_one_node_gets_the_torrent() {
     for [first, from, to] in [["127.0.0.9", "127.1.0.1", "127.2.0.2"], ["[::1]"; 3]] {
         let temp = Temp::new("hash");
-        let metainfo = make(&temp.join("from"), 1);
+        let metainfo = shared(&temp.join("from"), 1);
         let first = node(first, &[]).await;
         let (seeder, leecher) =
             (client(at(from), config(&[&first]), None).await, client(at(to), config(&[&first]), None).await);
@@ -154,7 +145,7 @@ async fn who_knows_a_hash_and_one_node_gets_the_torrent() {
 async fn the_network_outlives_the_node_it_was_entered_at() {
     let temp = Temp::new("outlives");
     let (from, state) = (temp.join("from"), temp.join("state"));
-    let [one, two, three] = [1, 2, 3].map(|seed| make(&from, seed));
+    let [one, two, three] = [1, 2, 3].map(|seed| shared(&from, seed));
     let first = node("127.0.0.9", &[]).await;
     let seeder = client(at("127.1.0.1"), config(&[&first]), None).await;
     let _shared = seed(&seeder, &one, &from).await;
@@ -229,23 +220,6 @@ fn answer(transaction: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A private torrent (BEP 27) with its data in `dir`.
-fn make_private(dir: &Path) -> Metainfo {
-    let data = random(9, 10_000);
-    fs::write(dir.join("private.bin"), &data).unwrap();
-    let mut raw = Vec::new();
-    write_dict(&mut raw, |d| {
-        d.int("length", data.len() as i64);
-        d.bytes("name", "private.bin");
-        d.int("piece length", 16_384);
-        d.bytes("pieces", Sha1::digest(&data));
-        d.int("private", 1);
-    });
-    let mut metainfo = Metainfo::new(Arc::new(Info::parse(raw.into()).unwrap()), Default::default());
-    metainfo.nodes = vec![("127.0.0.9".into(), 9)];
-    metainfo
-}
-
 /// Says that we have a DHT node; whether the other side says so too.
 async fn offers_dht(client: &Client, hash: WireHash) -> (Raw, bool) {
     let (mut raw, mut ours, mut theirs) = (Raw::connect(address(client)).await, handshake(hash), [0; 68]);
@@ -259,7 +233,8 @@ async fn offers_dht(client: &Client, hash: WireHash) -> (Raw, bool) {
 async fn nothing_of_a_private_torrent_is_said_to_the_dht_nor_of_the_dht_to_its_peers() {
     let temp = Temp::new("private");
     let dir = temp.join("from");
-    let (private, public) = (make_private(&dir), make(&dir, 1));
+    let (mut private, public) = (shared_privately(&dir, 9), shared(&dir, 1));
+    private.nodes = vec![("127.0.0.9".into(), 9)];
     let spy = Spy::start().await;
     let client = client(at("127.1.0.1"), enter(&[spy.at]), None).await;
     let hash = |metainfo: &Metainfo| metainfo.info.hashes().primary();
@@ -292,7 +267,7 @@ async fn nothing_of_a_private_torrent_is_said_to_the_dht_nor_of_the_dht_to_its_p
 async fn a_peer_is_a_way_into_the_dht() {
     let temp = Temp::new("port");
     let dir = temp.join("from");
-    let (metainfo, spy) = (make(&dir, 1), Spy::start().await);
+    let (metainfo, spy) = (shared(&dir, 1), Spy::start().await);
     // It calls the spy, who is at the same address as the peer that says so.
     let client = client(at("127.0.0.9"), enter(&[]), None).await;
     let _kept = seed(&client, &metainfo, &dir).await;

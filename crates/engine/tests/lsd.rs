@@ -8,16 +8,13 @@ mod common;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 
-use common::{LIMIT, Temp, complete, random, torrent};
+use common::{LIMIT, Temp, complete, random, shared, shared_privately};
 use samara_engine::{AddSource, AddTorrent, Client, Config, Mode, Torrent};
-use samara_proto::bencode::write_dict;
 use samara_proto::ids::WireHash;
 use samara_proto::lsd::GROUP_V4;
 use samara_proto::lsd::message::Message;
-use samara_proto::metainfo::{Info, Metainfo};
-use sha1::{Digest, Sha1};
+use samara_proto::metainfo::Metainfo;
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 use tokio::net::UdpSocket;
 
@@ -33,27 +30,6 @@ async fn client(ip: &str) -> Client {
 async fn seed(client: &Client, metainfo: &Metainfo, dir: &Path) -> Torrent {
     let add = AddTorrent::new(AddSource::Metainfo(Box::new(metainfo.clone())), dir);
     client.add(AddTorrent { mode: Mode::Seed, ..add }).await.unwrap()
-}
-
-fn make(dir: &Path, seed: u64) -> Metainfo {
-    let (name, data) = (format!("data{seed}.bin"), random(seed, 100_000));
-    fs::write(dir.join(&name), &data).unwrap();
-    torrent(&name, &data, 16_384)
-}
-
-/// A private torrent (BEP 27) with its data in `dir`.
-fn make_private(dir: &Path) -> Metainfo {
-    let data = random(9, 16_384);
-    fs::write(dir.join("private.bin"), &data).unwrap();
-    let mut raw = Vec::new();
-    write_dict(&mut raw, |d| {
-        d.int("length", data.len() as i64);
-        d.bytes("name", "private.bin");
-        d.int("piece length", 16_384);
-        d.bytes("pieces", Sha1::digest(&data));
-        d.int("private", 1);
-    });
-    Metainfo::new(Arc::new(Info::parse(raw.into()).unwrap()), Default::default())
 }
 
 /// Hears what is said over loopback.
@@ -88,7 +64,7 @@ impl Spy {
 async fn two_clients_that_know_nobody_find_each_other() {
     let temp = Temp::new("lsd");
     let (from, to) = (temp.join("from"), temp.join("to"));
-    let metainfo = make(&from, 1);
+    let metainfo = shared(&from, 1);
     let (one, two) = (client("127.14.0.1").await, client("127.14.0.2").await);
     let _seeding = seed(&one, &metainfo, &from).await;
     let source = AddSource::Magnet { hashes: metainfo.info.hashes(), name: None };
@@ -103,7 +79,7 @@ async fn two_clients_that_know_nobody_find_each_other() {
 async fn of_a_private_torrent_the_local_network_hears_nothing() {
     let temp = Temp::new("lsd-private");
     let dir = temp.join("dir");
-    let (private, public) = (make_private(&dir), make(&dir, 2));
+    let (private, public) = (shared_privately(&dir, 9), shared(&dir, 2));
     let (spy, client) = (Spy::new(), client("127.14.1.1").await);
     // It is new before the other is, so it would be said before it, or with it.
     let _kept = (seed(&client, &private, &dir).await, seed(&client, &public, &dir).await);

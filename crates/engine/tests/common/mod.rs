@@ -56,6 +56,26 @@ pub(crate) fn random(seed: u64, len: usize) -> Vec<u8> {
 
 /// A v1 torrent of one file, written by hand so that the tests stand on nothing they test.
 pub(crate) fn torrent(name: &str, data: &[u8], piece_length: usize) -> Metainfo {
+    written(name, data, piece_length, false)
+}
+
+/// A torrent of some bytes, which are in `dir`.
+pub(crate) fn shared(dir: &Path, seed: u64) -> Metainfo {
+    put(dir, seed, false)
+}
+
+/// The same, private (BEP 27).
+pub(crate) fn shared_privately(dir: &Path, seed: u64) -> Metainfo {
+    put(dir, seed, true)
+}
+
+fn put(dir: &Path, seed: u64, private: bool) -> Metainfo {
+    let (name, data) = (format!("data{seed}.bin"), random(seed, 100_000));
+    fs::write(dir.join(&name), &data).unwrap();
+    written(&name, &data, 16_384, private)
+}
+
+fn written(name: &str, data: &[u8], piece_length: usize, private: bool) -> Metainfo {
     let pieces: Vec<u8> = data.chunks(piece_length).flat_map(|p| Sha1::digest(p).to_vec()).collect();
     let mut raw = Vec::new();
     write_dict(&mut raw, |d| {
@@ -63,6 +83,9 @@ pub(crate) fn torrent(name: &str, data: &[u8], piece_length: usize) -> Metainfo 
         d.bytes("name", name);
         d.int("piece length", piece_length as i64);
         d.bytes("pieces", &pieces);
+        if private {
+            d.int("private", 1);
+        }
     });
     Metainfo::new(Arc::new(Info::parse(raw.into()).unwrap()), Default::default())
 }
