@@ -340,7 +340,9 @@ impl Dht {
 async fn prepare(ports: Vec<Port>, state_dir: Option<PathBuf>, config: DhtConfig) -> (Inner, Driver) {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let local = ports.iter().map(Port::local).collect();
-    let memory = tokio::task::spawn_blocking(move || Memory::open(state_dir)).await.unwrap_or_default();
+    let keeps = !config.read_only;
+    let memory =
+        tokio::task::spawn_blocking(move || Memory::open(state_dir, keeps)).await.unwrap_or_default();
     let driver = Driver::new(ports, memory, config, inbox);
     (Inner { commands, local, next: AtomicU64::new(0), task: JoinSet::new() }, driver)
 }

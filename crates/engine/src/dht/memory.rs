@@ -1,39 +1,37 @@
-//! What nodes keep between two runs: their ids and whom they knew, one file a family in the state folder.
+//! What nodes keep between two runs: their ids and whom they knew, in one file of the state folder.
 //!
-//! Files are replaced as a whole, so that a crash leaves the old or the new one. Of several processes with one state
+//! The file is replaced as a whole, so that a crash leaves the old or the new one. Of several processes with one state
 //! folder the first keeps id and file; the others read whom it knew, and are somebody else: two nodes with one id would
-//! be in each other's way. Tested below.
+//! be in each other's way. Who answers nobody keeps nothing: a question by command must not make a client somebody else.
+//! Tested below.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use samara_proto::dht::saved::Saved;
+use samara_proto::dht::saved::{Both, MAX_LEN, Saved};
 use samara_proto::ids::NodeId;
 use samara_proto::tracker::Family;
-
-/// More is not read.
-const MOST: u64 = 64 << 10;
 
 /// The memory of a process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    v4: Option<Saved>,
-    v6: Option<Saved>,
-    folder: Option<PathBuf>,
-    /// Held for as long as the files are ours; released by the system even after a crash.
+    saved: Both,
+    file: PathBuf,
+    /// Held for as long as the file is ours; released by the system even after a crash.
     lock: Option<File>,
 }
 
 impl Memory {
-    /// Reads what is there. Without a folder, or one that works, nothing is kept.
-    pub(super) fn open(state_dir: Option<PathBuf>) -> Self {
+    /// Reads what is there, and `keeps` it if nobody else does. Without a folder, or one that works, nothing is kept.
+    pub(super) fn open(state_dir: Option<PathBuf>, keeps: bool) -> Self {
         let Some(folder) = state_dir.map(|dir| dir.join("dht")) else { return Self::default() };
-        let lock = lock(&folder).unwrap_or_else(|error| {
+        let lock = keeps.then(|| lock(&folder)).transpose().unwrap_or_else(|error| {
             tracing::warn!(%error, folder = %folder.display(), "what the DHT knows cannot be kept");
             None
         });
-        Self { v4: read(&folder, Family::V4), v6: read(&folder, Family::V6), folder: Some(folder), lock }
+        let file = folder.join("nodes");
+        Self { saved: read(&file).unwrap_or_default(), file, lock: lock.flatten() }
     }
 
     /// The id that a node of this family had, if it is ours to have.
@@ -42,28 +40,21 @@ impl Memory {
     }
 
     pub(super) const fn saved(&self, family: Family) -> Option<&Saved> {
-        match family {
-            Family::V4 => self.v4.as_ref(),
-            Family::V6 => self.v6.as_ref(),
-        }
+        self.saved.get(family)
     }
 
-    /// How to replace what is kept of a node, on a thread that may wait; `None` if it is not kept.
-    pub(super) fn save(&self, family: Family, saved: &Saved) -> Option<impl FnOnce() + Send + use<>> {
-        let path = self.lock.as_ref().and(self.folder.as_ref())?.join(name(family));
-        let bytes = saved.write(family);
+    /// How to replace what is kept, on a thread that may wait; `None` if it is not kept. What was read stays for a family
+    /// of which there is nothing new.
+    pub(super) fn save(&self, new: Both) -> Option<impl FnOnce() + Send + use<>> {
+        self.lock.as_ref()?;
+        let old = self.saved.clone();
+        let bytes = Both { v4: new.v4.or(old.v4), v6: new.v6.or(old.v6) }.write();
+        let file = self.file.clone();
         Some(move || {
-            if let Err(error) = replace(&path, &bytes) {
-                tracing::warn!(%error, path = %path.display(), "what the DHT knows was not saved");
+            if let Err(error) = replace(&file, &bytes) {
+                tracing::warn!(%error, path = %file.display(), "what the DHT knows was not saved");
             }
         })
-    }
-}
-
-const fn name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
     }
 }
 
@@ -78,10 +69,10 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn read(folder: &Path, family: Family) -> Option<Saved> {
+fn read(file: &Path) -> Option<Both> {
     let mut bytes = Vec::new();
-    File::open(folder.join(name(family))).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
-    Saved::read(&bytes, family)
+    File::open(file).ok()?.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).ok()?;
+    Both::read(&bytes)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -105,20 +96,43 @@ mod tests {
         dir
     }
 
+    fn saved() -> Saved {
+        let contact = Contact { id: NodeId([3; 20]), addr: "198.51.100.1:5".parse().unwrap() };
+        Saved { id: NodeId([7; 20]), contacts: vec![contact] }
+    }
+
+    /// Of the node for IPv4 alone.
+    fn v4() -> Both {
+        Both { v4: Some(saved()), v6: None }
+    }
+
     #[test]
     fn what_is_saved_is_there_again_and_belongs_to_one_process() {
         let dir = scratch("memory");
-        let contact = Contact { id: NodeId([3; 20]), addr: "198.51.100.1:5".parse().unwrap() };
-        let saved = Saved { id: NodeId([7; 20]), contacts: vec![contact] };
-        let first = Memory::open(Some(dir.clone()));
+        let first = Memory::open(Some(dir.clone()), true);
         assert!(first.saved(Family::V4).is_none());
-        first.save(Family::V4, &saved).unwrap()();
-        let second = Memory::open(Some(dir.clone()));
-        assert_eq!(second.saved(Family::V4), Some(&saved));
-        assert!(second.id(Family::V4).is_none() && second.save(Family::V4, &saved).is_none());
+        first.save(v4()).unwrap()();
+        let second = Memory::open(Some(dir.clone()), true);
+        assert_eq!(second.saved(Family::V4), Some(&saved()));
+        assert!(second.id(Family::V4).is_none() && second.save(v4()).is_none());
         drop(first);
-        let third = Memory::open(Some(dir.clone()));
-        assert_eq!((third.id(Family::V4), third.id(Family::V6)), (Some(saved.id), None));
+        let third = Memory::open(Some(dir.clone()), true);
+        assert_eq!((third.id(Family::V4), third.id(Family::V6)), (Some(saved().id), None));
+        third.save(Both::default()).unwrap()();
+        drop(third);
+        assert_eq!(Memory::open(Some(dir.clone()), true).saved(Family::V4), Some(&saved()), "nothing new");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn who_only_asks_takes_it_from_nobody() {
+        let dir = scratch("asks");
+        Memory::open(Some(dir.clone()), true).save(v4()).unwrap()();
+        let asks = Memory::open(Some(dir.clone()), false);
+        assert!(
+            asks.saved(Family::V4).is_some() && asks.id(Family::V4).is_none() && asks.save(v4()).is_none()
+        );
+        assert!(Memory::open(Some(dir.clone()), true).id(Family::V4).is_some());
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -126,13 +140,12 @@ mod tests {
     fn what_is_damaged_or_has_no_place_is_as_if_nothing_was_there() {
         let dir = scratch("damaged");
         fs::create_dir_all(dir.join("dht")).unwrap();
-        fs::write(dir.join("dht/ipv4"), vec![b'l'; 1 << 20]).unwrap();
-        let memory = Memory::open(Some(dir.clone()));
+        fs::write(dir.join("dht/nodes"), vec![b'l'; 1 << 20]).unwrap();
+        let memory = Memory::open(Some(dir.clone()), true);
         assert!(memory.saved(Family::V4).is_none() && memory.lock.is_some());
-        let saved = Saved { id: NodeId([7; 20]), contacts: Vec::new() };
-        let nowhere = Memory::open(Some(dir.join("dht/ipv4")));
-        assert!(nowhere.save(Family::V4, &saved).is_none());
-        assert!(Memory::open(None).save(Family::V4, &saved).is_none());
+        let nowhere = Memory::open(Some(dir.join("dht/nodes")), true);
+        assert!(nowhere.save(v4()).is_none());
+        assert!(Memory::open(None, true).save(v4()).is_none());
         fs::remove_dir_all(dir).unwrap();
     }
 }

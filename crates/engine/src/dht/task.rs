@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use samara_proto::dht::dual;
 use samara_proto::dht::node::{Announce, Ask, Config, Input, Node, Op, Output};
+use samara_proto::dht::saved::Both;
 use samara_proto::tracker::Family;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -34,9 +35,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(300);
 
 /// How often it is looked whether the network is another one.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-
-/// Contacts from an earlier run that are tried: enough that some are still there, few enough to be through with soon.
-const MAX_TRIED: usize = 64;
 
 pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -354,11 +352,10 @@ impl Driver {
     /// Saves what is known, if somebody is, beside everything else.
     fn save(&mut self) {
         while self.saving.try_join_next().is_some() {}
-        for family in FAMILIES {
-            let node = self.dht.node(family).filter(|node| !node.table().is_empty());
-            if let Some(save) = node.and_then(|node| self.memory.save(family, &node.save())) {
-                self.saving.spawn_blocking(save);
-            }
+        let of = |family| self.dht.node(family).filter(|node| !node.table().is_empty()).map(Node::save);
+        let known = Both { v4: of(Family::V4), v6: of(Family::V6) };
+        if let Some(save) = self.memory.save(known) {
+            self.saving.spawn_blocking(save);
         }
     }
 
@@ -397,10 +394,7 @@ fn node(config: &DhtConfig, memory: &Memory, family: Family, families: usize, cl
     };
     let now = clock.now();
     let mut node = Node::new(own, getrandom::u64().ok()?, now);
-    if let Some(saved) = memory.saved(family) {
-        let step = saved.contacts.len().div_ceil(MAX_TRIED).max(1);
-        saved.contacts.iter().step_by(step).for_each(|contact| node.hint(now, contact.addr));
-    }
+    memory.saved(family).into_iter().for_each(|saved| node.recall(now, saved));
     Some(node)
 }
 

@@ -27,9 +27,6 @@ const FAR: Duration = Duration::from_secs(3600);
 /// The shortest sleep: deadlines that lie closer together are met together.
 const NAP: Duration = Duration::from_millis(1);
 
-/// Contacts of the last run that are tried: enough that some are still there, few enough to be through with soon.
-const MAX_TRIED: usize = 64;
-
 /// Something to send.
 #[derive(Debug)]
 pub(crate) struct Letter {
@@ -172,9 +169,7 @@ impl Node {
                 ..NodeConfig::new(family)
             };
             let mut node = Machine::new(own, getrandom::u64().map_err(io::Error::other)?, now);
-            let contacts = saved.map(|saved| &*saved.contacts).unwrap_or_default();
-            let step = contacts.len().div_ceil(MAX_TRIED).max(1);
-            contacts.iter().step_by(step).for_each(|contact| node.hint(now, contact.addr));
+            saved.into_iter().for_each(|saved| node.recall(now, saved));
             Ok(Some(node))
         };
         let dht = Dht::new(make(Family::V4)?, make(Family::V6)?);

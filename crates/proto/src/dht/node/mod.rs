@@ -51,6 +51,9 @@ use crate::tracker::reach::may_name;
 /// An id is made to fit another address no more often than this: who is voted to and fro keeps what he has.
 const RENAME: Duration = Duration::from_secs(10 * 60);
 
+/// Contacts of an earlier run that are tried: enough that some are still there, few enough to be through with soon.
+const MAX_RECALLED: usize = 64;
+
 /// What a question was asked for.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
@@ -115,6 +118,12 @@ impl Node {
         if self.is_ours(addr) {
             self.upkeep.hint(now, addr);
         }
+    }
+
+    /// Takes up what was known in an earlier run, apart from the id: some of the contacts are tried.
+    pub fn recall(&mut self, now: Time, saved: &Saved) {
+        let step = saved.contacts.len().div_ceil(MAX_RECALLED).max(1);
+        saved.contacts.iter().step_by(step).for_each(|contact| self.hint(now, contact.addr));
     }
 
     /// Begins something. Exactly one [`Output::Done`] follows, unless it is cancelled.
@@ -224,7 +233,7 @@ impl Node {
         self.upkeep.is_joined()
     }
 
-    /// What to keep for the next run: give the id to [`Config::id`], and the contacts to [`Node::hint`].
+    /// What to keep for the next run: give the id to [`Config::id`], and the rest to [`Node::recall`].
     pub fn save(&self) -> Saved {
         let contacts = self.table.iter().filter(|entry| entry.fails == 0).map(|entry| entry.contact);
         Saved { id: self.id(), contacts: contacts.take(MAX_SAVED).collect() }
